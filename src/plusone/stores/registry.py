@@ -1,0 +1,108 @@
+"""From a store URL to the store: a scheme names a module and a class, imported only when chosen."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final, Protocol, cast
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from plusone.clock import Clock
+from plusone.errors import ConfigurationError
+from plusone.stores.protocol import Capabilities, Store
+
+STORES: Final = {
+    "memory": "plusone.stores.memory:MemoryStore",
+    "sqlite": "plusone.stores.sqlite.store:SQLiteStore",
+    "redis": "plusone.stores.redis.store:RedisStore",
+    "rediss": "plusone.stores.redis.store:RedisStore",
+}
+
+EXTRAS: Final = {"redis": "redis", "rediss": "redis"}
+"""Which extra of the package brings a scheme's driver; a scheme that is not here needs none."""
+
+
+class StoreURL(msgspec.Struct, frozen=True):
+    """A store URL taken apart. A store takes each query parameter it knows; what is left over is an error."""
+
+    text: str
+    parts: SplitResult
+    query: dict[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> StoreURL:
+        """Raises `ConfigurationError` for what is no store URL. Secrets in it are never repeated in a message."""
+        try:
+            parts = urlsplit(text)
+            _ = parts.port
+            pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
+        except ValueError as error:
+            raise ConfigurationError(f"not a store URL: {error}") from None
+        if not parts.scheme:
+            raise ConfigurationError(f"not a store URL: no scheme; known are {', '.join(STORES)}")
+        query = dict(pairs)
+        if len(query) != len(pairs):
+            raise ConfigurationError("not a store URL: a query parameter stands in it twice")
+        return cls(text, parts, query)
+
+    @property
+    def scheme(self) -> str:
+        return self.parts.scheme
+
+    @property
+    def path(self) -> str:
+        return unquote(self.parts.path)
+
+    def redacted(self) -> str:
+        """The URL without its password, for messages and logs."""
+        host = self.parts.netloc.rpartition("@")[2]
+        user = f"{self.parts.username}:***@" if self.parts.password else ""
+        return self.parts._replace(netloc=user + host).geturl()
+
+    def only(self, *known: str) -> None:
+        """Raise `ConfigurationError` for a query parameter that is not one of `known`."""
+        for name in self.query:
+            if name not in known:
+                allowed = f"known are {', '.join(known)}" if known else "it takes none"
+                raise ConfigurationError(f"{self.scheme}: unknown parameter {name!r} in the store URL; {allowed}")
+
+    def integer(self, name: str, default: int, lowest: int, highest: int) -> int:
+        """The query parameter `name` as an integer in `[lowest, highest]`, or `default`."""
+        text = self.query.get(name)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
+            raise ConfigurationError(f"{self.scheme}: {name} must be an integer from {lowest} to {highest}")
+        return int(text)
+
+
+class StoreClass(Protocol):
+    """How a store is made from its URL. `CAPABILITIES` is what the store promises with its default settings."""
+
+    CAPABILITIES: Capabilities
+
+    def from_url(self, url: StoreURL, *, clock: Clock, token_retention_ms: int) -> Store: ...
+
+
+def store_class(scheme: str) -> StoreClass:
+    """The class behind a scheme. Raises `ConfigurationError` if it is unknown or its driver is not installed."""
+    target = STORES.get(scheme)
+    if target is None:
+        raise ConfigurationError(f"unknown store scheme {scheme!r}; known are {', '.join(STORES)}")
+    module, _, name = target.partition(":")
+    try:
+        return cast(StoreClass, getattr(importlib.import_module(module), name))
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(scheme)
+        if extra is None or (error.name or "").startswith("plusone"):
+            raise
+        raise ConfigurationError(
+            f"{scheme}: its driver is not installed; run: pip install 'plusone[{extra}]'"
+        ) from error
+
+
+def make_store(url: str, *, clock: Clock, token_retention_ms: int) -> Store:
+    """The store that `url` names, not yet open. Raises `ConfigurationError`."""
+    parsed = StoreURL.parse(url)
+    return store_class(parsed.scheme).from_url(parsed, clock=clock, token_retention_ms=token_retention_ms)
