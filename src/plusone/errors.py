@@ -72,7 +72,7 @@ class Rejected(PlusoneError):
 
 
 class BoundReached(Rejected):
-    """The operation would have crossed its floor, its ceiling or the end of 64 bits. Ask for less, or raise the bound."""
+    """The operation would have crossed its floor, its ceiling or the end of 64 bits. Ask for less, or raise it."""
 
     code = "bound-reached"
 

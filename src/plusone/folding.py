@@ -20,6 +20,7 @@ from datetime import datetime
 
 import msgspec
 
+from plusone.errors import InvalidRequest
 from plusone.types import MAX, MIN, Operation, Outcome, Reason
 
 
@@ -201,3 +202,16 @@ def fits(operation: Operation, batch_weight: int) -> bool:
         and not operation.if_absent
         and batch_weight + abs(operation.amount) <= MAX
     )
+
+
+def check_group(operations: Sequence[Operation]) -> None:
+    """Raise `InvalidRequest` unless these operations, which share a token, can travel in one batch."""
+    batch_weight = weight(operations[0])
+    for operation in operations[1:]:
+        if not fits(operation, batch_weight):
+            raise InvalidRequest(
+                "token",
+                "covers operations that cannot travel together: after the first, only adds without preconditions,"
+                " of magnitudes that add up to less than 2^63; give the others tokens of their own",
+            )
+        batch_weight += weight(operation)

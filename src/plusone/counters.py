@@ -1,0 +1,299 @@
+"""The façade: what an application calls. It validates, names the account, and hands on to the combiner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final, Literal, cast
+
+from plusone.clock import Clock
+from plusone.combiner import Combiner, Limits, Statistics
+from plusone.errors import InvalidRequest, PlusoneError, UnsupportedByStore
+from plusone.folding import check_group
+from plusone.stores.protocol import Capabilities, Lists, Record, Store
+from plusone.stores.registry import make_store
+from plusone.types import (
+    PAGE_LIMIT_MAX,
+    Consistency,
+    Counter,
+    Operation,
+    Outcome,
+    Page,
+    check_account,
+    check_name,
+    check_token,
+)
+
+_ADDS: Final = {by: (Operation.add(by),) for by in (1, -1)}
+_DAY_SECONDS: Final = 86_400
+
+
+def open(  # noqa: A001 - `plusone.open(url)` is how it reads
+    url: str,
+    *,
+    account: str = "default",
+    timeout: float = 10.0,  # noqa: ASYNC109
+    waiting_max: int = 100_000,
+    on_gap: Literal["continue", "stop"] = "continue",
+    token_retention: float = _DAY_SECONDS,
+) -> Counters:
+    """The counters in the datastore that `url` names, to be used in `async with`.
+
+    `timeout` is each operation's deadline in seconds (60 at most), over all its attempts. More than `waiting_max`
+    waiting operations are refused with `Overloaded`. When the datastore turns out to have lost acknowledged
+    operations, `on_gap` says whether counting goes on from what is left or raises `AcknowledgedDataLost`. A token is
+    remembered for `token_retention` seconds at least. Raises `ConfigurationError`.
+    """
+    limits = Limits(timeout=timeout, waiting_max=waiting_max, on_gap=on_gap, token_retention=token_retention)
+    clock = Clock()
+    store = make_store(url, clock=clock, token_retention_ms=round(limits.token_retention * 1000))
+    return Counters(store, account=account, limits=limits, clock=clock)
+
+
+class Counters:
+    """Named counters in one datastore. Every call is atomic, and applied exactly once however often it is sent.
+
+    Names are 1 to 255 bytes of UTF-8 without control characters, compared byte by byte; an absent counter is 0. Calls
+    raise `InvalidRequest` for what no counter could take, a `NotCounted` error when the operation definitely did not
+    happen, and `OutcomeUnknown` when it may have (the same call with the same token then finds out).
+    """
+
+    def __init__(
+        self, store: Store, *, account: str = "default", limits: Limits | None = None, clock: Clock | None = None
+    ) -> None:
+        check_account(account)
+        self._prefix = account + "/"
+        self._store = store
+        self._combiner = Combiner(store, limits or Limits(), clock or Clock())
+        self._submit = self._combiner.submit
+        self._known = self._combiner.lanes
+
+    async def __aenter__(self) -> Counters:
+        await self._store.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Refuse new operations, wait for those under way until their deadlines, and let go of the datastore."""
+        try:
+            await self._combiner.close()
+        finally:
+            await self._store.close()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the datastore behind these counters promises."""
+        return self._store.capabilities
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the combiner did so far: for metrics and readiness."""
+        return self._combiner.statistics()
+
+    async def check(self) -> None:
+        """Ask the datastore whether it can serve; raises `StoreUnavailable` or `StoreRefused` when it cannot."""
+        await self._combiner.check()
+
+    async def increment(
+        self,
+        name: str,
+        by: int = 1,
+        *,
+        ceiling: int | None = None,
+        floor: int | None = None,
+        token: str | None = None,
+        if_revision: int | None = None,
+        if_absent: bool = False,
+        ttl: float | None = None,
+    ) -> Outcome:
+        """Add `by`. A rise that would pass `ceiling`, or a fall that would pass `floor`, is rejected.
+
+        `token` makes the call safe to repeat. `if_revision` demands that the counter exists at that revision,
+        `if_absent` that it does not exist. `ttl` (seconds) ends its life, if this call begins it.
+        """
+        if (
+            ceiling is None
+            and floor is None
+            and token is None
+            and if_revision is None
+            and not if_absent
+            and ttl is None
+            and type(by) is int
+        ):
+            operations = _ADDS.get(by) or (Operation.add(by),)
+        else:
+            operations = (
+                Operation.add(
+                    by,
+                    ceiling=ceiling,
+                    floor=floor,
+                    token=token,
+                    if_revision=if_revision,
+                    if_absent=if_absent,
+                    ttl=ttl,
+                ),
+            )
+        return cast("Outcome", await self._submit(self._key(name), operations, token))
+
+    add = increment
+
+    async def decrement(
+        self,
+        name: str,
+        by: int = 1,
+        *,
+        ceiling: int | None = None,
+        floor: int | None = None,
+        token: str | None = None,
+        if_revision: int | None = None,
+        if_absent: bool = False,
+        ttl: float | None = None,
+    ) -> Outcome:
+        """Subtract `by`; everything else is as for `increment`."""
+        if type(by) is not int or by < -(2**63) + 1:
+            raise InvalidRequest("by", "must be an integer from -2^63 + 1 to 2^63 - 1 to be subtracted")
+        return await self.increment(
+            name,
+            -by,
+            ceiling=ceiling,
+            floor=floor,
+            token=token,
+            if_revision=if_revision,
+            if_absent=if_absent,
+            ttl=ttl,
+        )
+
+    async def set(
+        self,
+        name: str,
+        value: int,
+        *,
+        token: str | None = None,
+        if_revision: int | None = None,
+        if_absent: bool = False,
+        ttl: float | None = None,
+    ) -> Outcome:
+        """Make the counter `value`, whatever it was."""
+        operation = Operation.set(value, token=token, if_revision=if_revision, if_absent=if_absent, ttl=ttl)
+        return await self._apply_one(name, operation)
+
+    async def reset(self, name: str, *, token: str | None = None, if_revision: int | None = None) -> Outcome:
+        """Make the counter 0. Unlike a deleted one it goes on existing."""
+        return await self._apply_one(name, Operation.set(0, token=token, if_revision=if_revision))
+
+    async def delete(self, name: str, *, token: str | None = None, if_revision: int | None = None) -> Outcome:
+        """Delete the counter; applied also when it did not exist, unless `if_revision` asks for a revision."""
+        return await self._apply_one(name, Operation.delete(token=token, if_revision=if_revision))
+
+    async def get(self, name: str, *, consistency: Consistency = "strong") -> Counter:
+        """Read the counter. "eventual" may be answered by a replica, where the datastore has one."""
+        return (await self.get_many([name], consistency=consistency))[0]
+
+    async def get_many(self, names: Sequence[str], *, consistency: Consistency = "strong") -> list[Counter]:
+        """Read many, in the order of `names`; each is true of a moment, not all of the same one."""
+        if consistency not in ("strong", "eventual"):
+            raise InvalidRequest("consistency", 'must be "strong" or "eventual"')
+        keys = [self._key(name) for name in names]
+        records = await self._combiner.read(keys, strong=consistency == "strong")
+        return [_counter(name, record) for name, record in zip(names, records, strict=True)]
+
+    async def list(self, prefix: str = "", *, limit: int = 100, page_token: str | None = None) -> Page:
+        """A page of the counters whose names begin with `prefix`, at most `limit` (1 to 1,000).
+
+        A counter that exists throughout is on one of the pages; a page may be short, or empty, before the last.
+        Raises `UnsupportedByStore` where the datastore cannot list.
+        """
+        if not self.capabilities.lists:
+            raise UnsupportedByStore("list", self.capabilities.title)
+        if type(limit) is not int or not 1 <= limit <= PAGE_LIMIT_MAX:
+            raise InvalidRequest("limit", f"must be an integer from 1 to {PAGE_LIMIT_MAX}")
+        if prefix != "":
+            check_name_prefix(prefix)
+        store = cast("Lists", self._store)
+        found, following = await self._combiner.ask(lambda: store.list(self._prefix + prefix, limit, page_token))
+        return Page([_counter(key.removeprefix(self._prefix), record) for key, record in found], following)
+
+    async def apply(
+        self, operations: Iterable[tuple[str, Operation]], *, token: str | None = None
+    ) -> list[Outcome | PlusoneError]:
+        """Apply many at once: (name, operation) pairs; the results in their order, an error where one failed alone.
+
+        Operations on the same counter keep their order; between counters there is neither order nor atomicity. With
+        `token`, what touches one counter is remembered as a whole; an operation's own token takes it out of that.
+        """
+        if token is not None:
+            check_token(token)
+        groups: dict[tuple[str, str | None, int], list[int]] = {}
+        pairs = list(operations)
+        results: list[Outcome | PlusoneError] = [_UNANSWERED] * len(pairs)
+        for index, (name, operation) in enumerate(pairs):
+            try:
+                key = self._key(name)
+            except InvalidRequest as error:
+                results[index] = error
+                continue
+            # Without a token in common, operations need no common fate: each is a group of its own.
+            own = operation.token
+            alone = index if token is None or own is not None else -1
+            groups.setdefault((key, own or token, alone), []).append(index)
+
+        waiting: list[tuple[list[int], asyncio.Future[Outcome | list[Outcome]]]] = []
+        for (key, group_token, _), indices in groups.items():
+            group = tuple(pairs[index][1] for index in indices)
+            try:
+                if len(group) > 1:
+                    check_group(group)
+                waiting.append((indices, self._submit(key, group, group_token)))
+            except PlusoneError as error:
+                for index in indices:
+                    results[index] = error
+        if waiting:
+            await asyncio.wait([future for _, future in waiting])
+        for indices, future in waiting:
+            error = future.exception()
+            if error is not None and not isinstance(error, PlusoneError):
+                raise error
+            if error is not None:
+                outcomes: Sequence[Outcome | PlusoneError] = [error] * len(indices)
+            else:
+                result = future.result()
+                outcomes = result if isinstance(result, list) else [result]
+            for index, outcome in zip(indices, outcomes, strict=True):
+                results[index] = outcome
+        return results
+
+    async def _apply_one(self, name: str, operation: Operation) -> Outcome:
+        return cast("Outcome", await self._submit(self._key(name), (operation,), operation.token))
+
+    def _key(self, name: str) -> str:
+        """The store's key of a counter; checked when it is not one that the combiner knows already."""
+        try:
+            key = self._prefix + name
+        except TypeError:
+            check_name(name)
+            raise
+        if key not in self._known:
+            check_name(name)
+        return key
+
+
+_UNANSWERED = PlusoneError("not answered")
+
+
+def check_name_prefix(prefix: str) -> None:
+    """Raise `InvalidRequest` unless some name could begin with `prefix`."""
+    try:
+        check_name(prefix)
+    except InvalidRequest as error:
+        raise InvalidRequest("prefix", error.problem) from None
+
+
+def _counter(name: str, record: Record) -> Counter:
+    updated = None if record.updated_ms is None else datetime.fromtimestamp(record.updated_ms / 1000, UTC)
+    return Counter(name, record.value, record.revision, record.exists, updated)
