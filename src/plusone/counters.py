@@ -34,7 +34,7 @@ def open(  # noqa: A001 - `plusone.open(url)` is how it reads
     url: str,
     *,
     account: str = "default",
-    timeout: float = 10.0,  # noqa: ASYNC109
+    timeout: float = 10.0,
     waiting_max: int = 100_000,
     on_gap: Literal["continue", "stop"] = "continue",
     token_retention: float = _DAY_SECONDS,
