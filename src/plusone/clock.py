@@ -23,25 +23,24 @@ class Clock:
         wall: Callable[[], float] = time.time,
         seed: int | None = None,
     ) -> None:
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         self._wall = wall
         self._last_monotonic = monotonic()
         self._last_wall = wall()
-        self._elapsed = 0.0
+        self.skew = 0.0
+        """By how much `elapsed` is ahead of `monotonic`: the time that only the wall clock saw pass."""
         self._seeded = seed is not None
         self.random = random.Random(seed if seed is not None else secrets.randbits(128))
 
     def elapsed(self) -> float:
-        """Seconds since this clock was made: each step the larger of what the monotonic and the wall clock advanced."""
-        monotonic, wall = self._monotonic(), self._wall()
-        advance = monotonic - self._last_monotonic
-        # Below a second the wall clock's advance is the noise of its being steered, which would add up.
-        wall_advance = wall - self._last_wall
-        if wall_advance > advance + 1.0:
-            advance = wall_advance
+        """Seconds since some moment; each step the larger of what the monotonic and the wall clock advanced."""
+        monotonic, wall = self.monotonic(), self._wall()
+        unseen = (wall - self._last_wall) - (monotonic - self._last_monotonic)
+        # Less than a second is the wall clock being steered: noise, which would add up.
+        if unseen > 1.0:
+            self.skew += unseen
         self._last_monotonic, self._last_wall = monotonic, wall
-        self._elapsed += advance
-        return self._elapsed
+        return monotonic + self.skew
 
     def wall_ms(self) -> int:
         """The wall clock, in whole milliseconds since 1970."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, MutableSequence, Sequence
 from types import TracebackType
 from typing import Final, Literal, cast
 
 from plusone.clock import Clock
-from plusone.combiner import Combiner, Limits, Statistics
+from plusone.combiner import Combiner, Result
 from plusone.errors import InvalidRequest, PlusoneError, UnsupportedByStore
-from plusone.folding import check_group
+from plusone.folding import group
+from plusone.statistics import Limits, Statistics
 from plusone.stores.protocol import Capabilities, Lists, Record, Store
 from plusone.stores.registry import make_store
 from plusone.types import (
@@ -24,9 +24,10 @@ from plusone.types import (
     check_account,
     check_name,
     check_token,
+    utc,
 )
 
-_ADDS: Final = {by: (Operation.add(by),) for by in (1, -1)}
+_BARE_ADDS: Final = {by: group((Operation.add(by),)) for by in (1, -1)}
 _DAY_SECONDS: Final = 86_400
 
 
@@ -126,20 +127,19 @@ class Counters:
             and ttl is None
             and type(by) is int
         ):
-            operations = _ADDS.get(by) or (Operation.add(by),)
+            adding = _BARE_ADDS.get(by) or group((Operation.add(by),))
         else:
-            operations = (
-                Operation.add(
-                    by,
-                    ceiling=ceiling,
-                    floor=floor,
-                    token=token,
-                    if_revision=if_revision,
-                    if_absent=if_absent,
-                    ttl=ttl,
-                ),
+            operation = Operation.add(
+                by,
+                ceiling=ceiling,
+                floor=floor,
+                token=token,
+                if_revision=if_revision,
+                if_absent=if_absent,
+                ttl=ttl,
             )
-        return cast("Outcome", await self._submit(self._key(name), operations, token))
+            adding = group((operation,), token)
+        return cast("Outcome", await self._submit(self._key(name), adding))
 
     add = increment
 
@@ -203,6 +203,71 @@ class Counters:
         records = await self._combiner.read(keys, strong=consistency == "strong")
         return [_counter(name, record) for name, record in zip(names, records, strict=True)]
 
+    async def apply(
+        self, operations: Iterable[tuple[str, Operation]], *, token: str | None = None
+    ) -> list[Outcome | PlusoneError]:
+        """Apply many at once: (name, operation) pairs; the results in their order, an error where one failed alone.
+
+        Operations on the same counter keep their order; between counters there is neither order nor atomicity. With
+        `token`, what touches one counter is remembered as a whole; an operation's own token takes it out of that.
+        """
+        if token is not None:
+            check_token(token)
+        pairs = list(operations)
+        results: list[Outcome | PlusoneError] = [_UNANSWERED] * len(pairs)
+        together: dict[tuple[str, str | None, int], list[int]] = {}
+        for index, (name, operation) in enumerate(pairs):
+            try:
+                key = self._key(name)
+            except InvalidRequest as error:
+                results[index] = error
+                continue
+            # Only a token in common asks for a common fate; any other operation is a group of its own.
+            alone = index if token is None or operation.token is not None else -1
+            together.setdefault((key, operation.token or token, alone), []).append(index)
+
+        waiting: list[tuple[list[int], asyncio.Future[Result]]] = []
+        for (key, group_token, _), indices in together.items():
+            try:
+                future = self._submit(key, group(tuple(pairs[index][1] for index in indices), group_token))
+            except PlusoneError as error:
+                _spread(results, indices, [error] * len(indices))
+            else:
+                waiting.append((indices, future))
+        try:
+            if waiting:
+                await asyncio.wait([future for _, future in waiting])
+        except asyncio.CancelledError:
+            for _, future in waiting:
+                future.cancel()
+            raise
+        for indices, future in waiting:
+            failure = future.exception()
+            if failure is None:
+                result = future.result()
+                _spread(results, indices, result if isinstance(result, list) else [result])
+            elif isinstance(failure, PlusoneError):
+                _spread(results, indices, [failure] * len(indices))
+            else:
+                raise failure
+        return results
+
+    async def _apply_one(self, name: str, operation: Operation) -> Outcome:
+        return cast("Outcome", await self._submit(self._key(name), group((operation,), operation.token)))
+
+    def _key(self, name: str) -> str:
+        """The store's key of a counter; checked when it is not one that the combiner knows already."""
+        try:
+            key = self._prefix + name
+        except TypeError:
+            check_name(name)
+            raise
+        if key not in self._known:
+            check_name(name)
+        return key
+
+    # Last, for behind it `list` means this method.
+
     async def list(self, prefix: str = "", *, limit: int = 100, page_token: str | None = None) -> Page:
         """A page of the counters whose names begin with `prefix`, at most `limit` (1 to 1,000).
 
@@ -219,71 +284,15 @@ class Counters:
         found, following = await self._combiner.ask(lambda: store.list(self._prefix + prefix, limit, page_token))
         return Page([_counter(key.removeprefix(self._prefix), record) for key, record in found], following)
 
-    async def apply(
-        self, operations: Iterable[tuple[str, Operation]], *, token: str | None = None
-    ) -> list[Outcome | PlusoneError]:
-        """Apply many at once: (name, operation) pairs; the results in their order, an error where one failed alone.
 
-        Operations on the same counter keep their order; between counters there is neither order nor atomicity. With
-        `token`, what touches one counter is remembered as a whole; an operation's own token takes it out of that.
-        """
-        if token is not None:
-            check_token(token)
-        groups: dict[tuple[str, str | None, int], list[int]] = {}
-        pairs = list(operations)
-        results: list[Outcome | PlusoneError] = [_UNANSWERED] * len(pairs)
-        for index, (name, operation) in enumerate(pairs):
-            try:
-                key = self._key(name)
-            except InvalidRequest as error:
-                results[index] = error
-                continue
-            # Without a token in common, operations need no common fate: each is a group of its own.
-            own = operation.token
-            alone = index if token is None or own is not None else -1
-            groups.setdefault((key, own or token, alone), []).append(index)
-
-        waiting: list[tuple[list[int], asyncio.Future[Outcome | list[Outcome]]]] = []
-        for (key, group_token, _), indices in groups.items():
-            group = tuple(pairs[index][1] for index in indices)
-            try:
-                if len(group) > 1:
-                    check_group(group)
-                waiting.append((indices, self._submit(key, group, group_token)))
-            except PlusoneError as error:
-                for index in indices:
-                    results[index] = error
-        if waiting:
-            await asyncio.wait([future for _, future in waiting])
-        for indices, future in waiting:
-            error = future.exception()
-            if error is not None and not isinstance(error, PlusoneError):
-                raise error
-            if error is not None:
-                outcomes: Sequence[Outcome | PlusoneError] = [error] * len(indices)
-            else:
-                result = future.result()
-                outcomes = result if isinstance(result, list) else [result]
-            for index, outcome in zip(indices, outcomes, strict=True):
-                results[index] = outcome
-        return results
-
-    async def _apply_one(self, name: str, operation: Operation) -> Outcome:
-        return cast("Outcome", await self._submit(self._key(name), (operation,), operation.token))
-
-    def _key(self, name: str) -> str:
-        """The store's key of a counter; checked when it is not one that the combiner knows already."""
-        try:
-            key = self._prefix + name
-        except TypeError:
-            check_name(name)
-            raise
-        if key not in self._known:
-            check_name(name)
-        return key
+_UNANSWERED: Final = PlusoneError("not answered")
 
 
-_UNANSWERED = PlusoneError("not answered")
+def _spread(
+    results: MutableSequence[Outcome | PlusoneError], indices: Sequence[int], found: Sequence[Outcome | PlusoneError]
+) -> None:
+    for index, result in zip(indices, found, strict=True):
+        results[index] = result
 
 
 def check_name_prefix(prefix: str) -> None:
@@ -295,5 +304,5 @@ def check_name_prefix(prefix: str) -> None:
 
 
 def _counter(name: str, record: Record) -> Counter:
-    updated = None if record.updated_ms is None else datetime.fromtimestamp(record.updated_ms / 1000, UTC)
+    updated = None if record.updated_ms is None else utc(record.updated_ms)
     return Counter(name, record.value, record.revision, record.exists, updated)

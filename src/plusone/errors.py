@@ -25,7 +25,7 @@ error in problem documents and in `--json` output, and `http_status` is what the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 if TYPE_CHECKING:
     from plusone.types import Outcome
@@ -37,6 +37,13 @@ class PlusoneError(Exception):
     code: ClassVar[str] = "error"
     applied: ClassVar[Literal["no", "maybe"]] = "no"
     http_status: ClassVar[int] = 500
+
+    def again(self) -> Self:
+        """The same error as an exception of its own, for one more caller who is to be told."""
+        copy = self.__class__.__new__(self.__class__, *self.args)
+        copy.__dict__.update(self.__dict__)
+        copy.__cause__ = self.__cause__
+        return copy
 
 
 class InvalidRequest(PlusoneError, ValueError):

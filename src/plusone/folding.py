@@ -185,33 +185,39 @@ def optimistic(operations: Sequence[Operation]) -> Guard | None:
     )
 
 
-def weight(operation: Operation) -> int:
-    """What an operation takes of the 64 bits that a batch has room for; a delete takes them all, to be alone."""
-    return MAX + 1 if operation.kind == "delete" else abs(operation.amount)
+class Group(msgspec.Struct, frozen=True, gc=False):
+    """Operations of one call on one counter that stay together in one batch; usually one operation.
 
-
-def fits(operation: Operation, batch_weight: int) -> bool:
-    """Whether `operation` may follow others, whose weights add up to `batch_weight`, in one batch.
-
-    A batch is adds without preconditions, except that its first may be a set or have a precondition. The weights keep
-    every running total within 64 bits, whichever of the adds are accepted.
+    A batch is adds without preconditions, except that its first may be a set or have a precondition; a delete is
+    alone. The weights of a batch add up to less than 2^63, so that every running total fits in 64 bits, whichever of
+    the adds are accepted.
     """
-    return (
-        operation.kind == "add"
-        and operation.if_revision is None
-        and not operation.if_absent
-        and batch_weight + abs(operation.amount) <= MAX
-    )
+
+    operations: tuple[Operation, ...]
+    token: str | None
+    weight: int
+    joins: bool
+    """Whether it may follow others in a batch."""
 
 
-def check_group(operations: Sequence[Operation]) -> None:
-    """Raise `InvalidRequest` unless these operations, which share a token, can travel in one batch."""
-    batch_weight = weight(operations[0])
+def group(operations: tuple[Operation, ...], token: str | None = None) -> Group:
+    """The group of these operations. Raises `InvalidRequest` if they cannot travel in one batch."""
+    weight = _weight(operations[0])
     for operation in operations[1:]:
-        if not fits(operation, batch_weight):
+        weight += _weight(operation)
+        if weight > MAX or not _joins(operation):
             raise InvalidRequest(
                 "token",
                 "covers operations that cannot travel together: after the first, only adds without preconditions,"
                 " of magnitudes that add up to less than 2^63; give the others tokens of their own",
             )
-        batch_weight += weight(operation)
+    return Group(operations, token, weight, _joins(operations[0]))
+
+
+def _weight(operation: Operation) -> int:
+    """What an operation takes of the 64 bits that a batch has room for; a delete takes them all, to be alone."""
+    return MAX + 1 if operation.kind == "delete" else abs(operation.amount)
+
+
+def _joins(operation: Operation) -> bool:
+    return operation.kind == "add" and operation.if_revision is None and not operation.if_absent

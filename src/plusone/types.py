@@ -6,7 +6,7 @@ All of them are frozen. An `Operation` is valid by construction, so that no laye
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -95,19 +95,6 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
             if self.if_absent:
                 raise InvalidRequest("if_absent", "contradicts if_revision: an absent counter has no revision to match")
 
-    @property
-    def plain(self) -> bool:
-        """An add that neither a bound, a token, a precondition nor a ttl goes with."""
-        return (
-            self.kind == "add"
-            and self.ceiling is None
-            and self.floor is None
-            and self.token is None
-            and self.if_revision is None
-            and not self.if_absent
-            and self.ttl_ms is None
-        )
-
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one operation. True in a condition exactly when it was applied."""
@@ -187,6 +174,11 @@ def check_token(token: str) -> None:
         except UnicodeEncodeError:
             raise InvalidRequest("token", "is not valid Unicode: it has a lone surrogate") from None
     _check_no_control_characters("token", token)
+
+
+def utc(ms: int) -> datetime:
+    """Milliseconds since 1970 as a time in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def ttl_milliseconds(ttl: float | None) -> int | None:
