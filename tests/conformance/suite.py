@@ -24,8 +24,11 @@ A store that is reached over TCP inherits `FaultSuite` of `faults.py` as well.
 
 from __future__ import annotations
 
+from tests.conformance.names import NameRules
+from tests.conformance.records import RecordRules
 from tests.conformance.steps import StepRules
+from tests.conformance.tokens import TokenRules
 
 
-class ConformanceSuite(StepRules):
+class ConformanceSuite(StepRules, RecordRules, TokenRules, NameRules):
     """Every rule that holds for every store."""
