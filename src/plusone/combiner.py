@@ -15,11 +15,12 @@ import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from plusone import tokens
+from plusone.batching import Batch, Entry, Lane, Waiter, form, guess
 from plusone.clock import Clock
 from plusone.errors import (
     AcknowledgedDataLost,
@@ -32,20 +33,13 @@ from plusone.errors import (
     StoreUnavailable,
     TokenReused,
 )
-from plusone.folding import Folded, Group, Guard, fold, optimistic
+from plusone.folding import Folded, Group, fold
 from plusone.statistics import Gap, Limits, Statistics
-from plusone.stores.protocol import Answer, GuardedAdd, Record, Store, TokenRecord, TokenWrite
-from plusone.types import MAX, MIN, Operation, Outcome, utc
+from plusone.stores.protocol import Answer, Record, Store, TokenRecord
+from plusone.types import Outcome, utc
 
 T = TypeVar("T")
-Result: TypeAlias = Outcome | list[Outcome]
-"""A group of one operation is answered with its outcome, a larger one with all of theirs."""
-Entry: TypeAlias = tuple[Group, "asyncio.Future[Result]", float]
-"""A group that waits, who waits for it, and until when (by `Clock.elapsed`)."""
-State: TypeAlias = tuple[int, int, bool]
-"""A counter's value, revision and existence."""
 
-OPERATIONS_PER_BATCH: Final = 4_096
 ACKED_REMEMBERED_SECONDS: Final = 120.0
 GAP_SHOWN_SECONDS: Final = 300.0
 GAPS_SHOWN: Final = 100
@@ -54,67 +48,9 @@ BACKOFF_LONGEST_SECONDS: Final = 1.0
 LANES_LOOKED_AT: Final = 512
 MISSES_AT_ONCE: Final = 3
 """So many misses in a row are answered at once; then writers that keep one another from winning are spread."""
-_NOWHERE: Final[State] = (0, 0, False)
 
+_TOO_LATE: Final = "the deadline came before the operation could be sent; ask again, or give it more time"
 _log = logging.getLogger("plusone.combiner")
-
-
-class Lane:
-    """What is known of one counter, and who waits on it."""
-
-    __slots__ = ("acked", "acked_at", "busy", "key", "state", "tokens", "waiting")
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        self.waiting: list[Entry] = []
-        self.busy = False
-        """Ready to leave, or with a batch under way."""
-        self.acked = 0
-        self.acked_at = 0.0
-        self.state: State | None = None
-        """As the last answer left it. Good for guesses only: others write too."""
-        self.tokens: dict[str, list[Entry]] | None = None
-        """For each token that waits or is under way, those who asked with it later: they wait for the first."""
-
-
-class Batch:
-    """Operations of one counter under one seq, until they are answered or given up."""
-
-    __slots__ = (
-        "ambiguous",
-        "at",
-        "at_ms",
-        "deadline",
-        "entries",
-        "error",
-        "failures",
-        "in_air",
-        "lane",
-        "misses",
-        "operations",
-        "parting",
-        "request",
-        "writes_tokens",
-    )
-
-    def __init__(self, lane: Lane, entries: list[Entry], operations: list[Operation], at_ms: int, at: datetime) -> None:
-        self.lane = lane
-        self.entries = entries
-        self.operations = operations
-        self.at_ms = at_ms
-        self.at = at
-        self.deadline = max(entry[2] for entry in entries)
-        self.writes_tokens = False
-        self.request: GuardedAdd
-        self.in_air = False
-        self.ambiguous = False
-        """Whether some attempt may have been applied without our knowing."""
-        self.failures = 0
-        self.misses = 0
-        self.error: PlusoneError | None = None
-        """Why the last attempt failed."""
-        self.parting: Callable[[], None] | None = None
-        """While the seq is being closed: what to do once the batch is known to be shut out."""
 
 
 class Combiner:
@@ -126,9 +62,11 @@ class Combiner:
         self._limits = limits
         self._clock = clock
         self._monotonic = clock.monotonic
+        self._waiting_max = limits.waiting_max
         self._capabilities = store.capabilities
         self._deadline_offset = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._create_future: Callable[[], Waiter]
         self._ready: deque[Lane] = deque()
         self._resend: deque[Batch] = deque()
         self._parked: dict[asyncio.TimerHandle, list[Batch]] = {}
@@ -149,29 +87,30 @@ class Combiner:
 
     # What the façade calls.
 
-    def submit(self, key: str, group: Group) -> asyncio.Future[Result]:
+    def lane(self, key: str) -> Lane:
+        """The lane of a counter that `lanes` does not have yet."""
+        lane = self.lanes[key] = Lane(key)
+        return lane
+
+    def submit(self, lane: Lane, group: Group) -> Waiter:
         """Let a group of operations on one counter go with its next batch; raises `Overloaded` or `Closed` at once."""
         if self._watch is None or self._closed:
             self._wake()
         statistics = self._statistics
-        if statistics.operations_waiting >= self._limits.waiting_max:
+        waiting = statistics.operations_waiting + len(group.operations)
+        if waiting > self._waiting_max:
             raise Overloaded(f"{statistics.operations_waiting} operations are waiting; slow down, or raise waiting_max")
-        lane = self.lanes.get(key)
-        if lane is None:
-            lane = self.lanes[key] = Lane(key)
-        assert self._loop is not None
-        future: asyncio.Future[Result] = self._loop.create_future()
-        statistics.operations_waiting += len(group.operations)
+        statistics.operations_waiting = waiting
+        future = self._create_future()
         entry = (group, future, self._monotonic() + self._deadline_offset)
-        if group.token is not None and self._follows(lane, group.token, entry):
+        if group.bare:
+            lane.waiting.append(entry)
+        elif not lane.enqueue(entry):
             return future
-        lane.waiting.append(entry)
         if not lane.busy:
             lane.busy = True
             self._ready.append(lane)
-            if not self._flush_scheduled:
-                self._flush_scheduled = True
-                self._loop.call_soon(self._flush)
+            self._schedule()
         return future
 
     async def read(self, keys: Sequence[str], *, strong: bool) -> list[Record]:
@@ -241,6 +180,7 @@ class Combiner:
             if self._loop is not None and self._statistics.operations_waiting:
                 raise Closed("these counters belong to another event loop; open them in this one")
             self._loop = loop
+            self._create_future = loop.create_future
         self._now()
         self._watch = loop.call_later(self._watch_interval, self._tick)
 
@@ -248,17 +188,6 @@ class Combiner:
         now = self._clock.elapsed()
         self._deadline_offset = self._clock.skew + self._limits.timeout
         return now
-
-    def _follows(self, lane: Lane, token: str, entry: Entry) -> bool:
-        """Whether the token is under way already, so that this entry has to wait for the first of it."""
-        if lane.tokens is None:
-            lane.tokens = {}
-        followers = lane.tokens.get(token)
-        if followers is None:
-            lane.tokens[token] = []
-            return False
-        followers.append(entry)
-        return True
 
     def _schedule(self) -> None:
         # By call_soon, behind the callers that were just answered: what they ask for next is in the next batch.
@@ -271,6 +200,7 @@ class Combiner:
         self._flush_scheduled = False
         loop = self._loop
         assert loop is not None
+        self._check_writer()
         while (self._resend or self._ready) and len(self._flights) < self._capabilities.calls_in_flight:
             now = self._now()
             flight: list[Batch] = []
@@ -297,44 +227,22 @@ class Combiner:
 
     def _freeze(self, lane: Lane, now: float, at_ms: int, at: datetime) -> Batch | None:
         """Make the lane's next batch of those who still wait; None if nobody does."""
-        entries: list[Entry] = []
-        operations: list[Operation] = []
-        weight = 0
-        token_writes = 0
-        taken = 0
-        unsent: list[Entry] = []
-        for entry in lane.waiting:
-            group, future, deadline = entry
-            if future.done() or deadline <= now:
-                unsent.append(entry)
-                taken += 1
-                continue
-            weight += group.weight
-            if entries and (not group.joins or weight > MAX or len(operations) >= OPERATIONS_PER_BATCH):
-                break
-            if group.token is not None:
-                token_writes += 1
-                if token_writes > self._capabilities.tokens_per_batch:
-                    break
-            taken += 1
-            entries.append(entry)
-            operations += group.operations
-        del lane.waiting[:taken]
-        for entry in unsent:
-            self._fail_entry(lane, entry, NotSent("the deadline came before the operation could be sent"))
+        entries, gone = lane.take(now, self._capabilities.tokens_per_batch)
+        for entry in gone:
+            self._fail_entry(lane, entry, NotSent(_TOO_LATE))
         if not entries:
             self._release(lane)
             return None
-        batch = Batch(lane, entries, operations, at_ms, at)
-        batch.writes_tokens = token_writes > 0
-        writer = self._writer_of_this_process()
+        batch = form(lane, entries, at_ms, at)
         self._seq += 1
         if lane.acked and now - lane.acked_at > ACKED_REMEMBERED_SECONDS:
             lane.acked = 0
-        self._guess(batch, writer, self._seq)
+        guard, start = guess(batch, self._capabilities)
+        batch.ask(guard, start, self._writer, self._seq, self._capabilities.pins_tokens)
         return batch
 
-    def _writer_of_this_process(self) -> str:
+    def _check_writer(self) -> None:
+        """A process that was forked is a writer of its own."""
         pid = os.getpid()
         if pid != self._writer_pid:
             self._writer = self._clock.writer_id()
@@ -342,55 +250,6 @@ class Combiner:
             self._seq = 0
             for lane in self.lanes.values():
                 lane.acked = 0
-        return self._writer
-
-    def _guess(self, batch: Batch, writer: str, seq: int) -> None:
-        """The first guard: that all are accepted, or else the pattern that the last known state gives."""
-        lane = batch.lane
-        state = lane.state
-        guard: Guard | None = None
-        if not (batch.writes_tokens and self._capabilities.pins_tokens):
-            guard = optimistic(batch.operations)
-            if guard is not None and state is not None and not _admits(guard, state):
-                # Rejecting them all would need an answer first: the optimistic guard asks for one, at no write.
-                known = fold(*state, batch.operations, batch.at).guard
-                guard = known if known.applied else guard
-        start = state or _NOWHERE
-        if guard is None:
-            guard = fold(*start, batch.operations, batch.at).guard
-        elif batch.writes_tokens and not _admits(guard, start):
-            start = (max(guard.lo, min(0, guard.hi)), guard.revision or 0, guard.alive is True)
-        self._ask_for(batch, guard, start, writer, seq)
-
-    def _ask_for(self, batch: Batch, guard: Guard, start: State, writer: str, seq: int) -> None:
-        """Make the batch's request; `start` is a state that the guard admits."""
-        lane = batch.lane
-        writes: tuple[TokenWrite, ...] = ()
-        revision, alive = guard.revision, guard.alive
-        if batch.writes_tokens:
-            before = None
-            if self._capabilities.pins_tokens:
-                before = start
-                _, revision, alive = start
-            writes = _token_writes(batch, start, before)
-        batch.request = GuardedAdd(
-            lane.key,
-            writer,
-            seq,
-            lane.acked,
-            guard.total,
-            guard.applied,
-            guard.lo,
-            guard.hi,
-            guard.restart,
-            guard.delete,
-            False,
-            revision,
-            alive,
-            guard.ttl_ms,
-            writes,
-            batch.at_ms,
-        )
 
     # From calls under way to answers.
 
@@ -407,19 +266,20 @@ class Combiner:
         finally:
             del self._flights[number]
         failed: list[Batch] = []
+        now = self._clock.elapsed()
         for batch, answer in zip(flight, answers, strict=True):
             batch.in_air = False
             if isinstance(answer, PlusoneError):
                 self._failed(batch, answer, failed)
+            elif answer.status in ("applied", "duplicate"):
+                self._applied(batch, answer, now)
             elif answer.status == "missed":
                 self._missed(batch, answer, failed)
             elif answer.status == "gap":
                 self._gap(batch, answer.last)
-            elif answer.status == "stale":
+            else:
                 # Only a later seq of this writer makes one stale, and a counter has one batch under way.
                 self._fail(batch, OutcomeUnknown("the datastore answered a batch under way as outdated"))
-            else:
-                self._applied(batch, answer)
         if failed:
             self._park(failed)
         self._schedule()
@@ -428,7 +288,7 @@ class Combiner:
         error: PlusoneError
         try:
             async with asyncio.timeout(self._limits.attempt_timeout):
-                answers = await self._store.apply([batch.request for batch in flight])
+                answers = await self._store.apply([batch.request for batch in flight if batch.request is not None])
             if len(answers) == len(flight):
                 return answers
             error = OutcomeUnknown(f"the store gave {len(answers)} answers to {len(flight)} batches")
@@ -441,10 +301,11 @@ class Combiner:
             error = OutcomeUnknown(f"{type(failure).__name__}: {failure}")
         return [error] * len(flight)
 
-    def _applied(self, batch: Batch, answer: Answer) -> None:
+    def _applied(self, batch: Batch, answer: Answer, now: float) -> None:
         lane = batch.lane
+        assert batch.request is not None
         lane.acked = batch.request.seq
-        lane.acked_at = self._clock.elapsed()
+        lane.acked_at = now
         if batch.parting is not None and (answer.status == "applied" or answer.value is None):
             batch.parting()
             return
@@ -468,7 +329,9 @@ class Combiner:
         if folded.guard.applied == 0 and not batch.writes_tokens:
             self._part(batch, lambda: self._answer(batch, folded))
             return
-        self._ask_for(batch, folded.guard, state, batch.request.writer, batch.request.seq)
+        request = batch.request
+        assert request is not None
+        batch.ask(folded.guard, state, request.writer, request.seq, self._capabilities.pins_tokens)
         batch.misses += 1
         batch.error = None
         if batch.misses > MISSES_AT_ONCE:
@@ -481,16 +344,13 @@ class Combiner:
         if not batch.ambiguous:
             parting()
             return
-        request = batch.request
-        batch.parting = parting
-        batch.request = GuardedAdd(
-            request.key, request.writer, request.seq, request.acked, 0, 0, MIN, MAX, closing=True, at_ms=batch.at_ms
-        )
+        batch.close(parting)
         self._resend.append(batch)
 
     def _gap(self, batch: Batch, last: int) -> None:
         """The store lost what it had acknowledged: say so, and go on from what is left, or stop."""
         lane, request = batch.lane, batch.request
+        assert request is not None
         gap = Gap(lane.key, request.acked, last, self._clock.wall_ms())
         self._gaps.append((self._clock.elapsed(), gap))
         self._statistics.gaps_total += 1
@@ -603,7 +463,7 @@ class Combiner:
             self._statistics.operations_total += len(outcomes)
             self._statistics.replays_total += len(outcomes)
             self._answer_entry(lane, entry, outcomes)
-        lane.waiting[:0] = rest
+        lane.put_back(rest)
         self._release(lane)
 
     def _verdict(self, batch: Batch) -> PlusoneError:
@@ -632,7 +492,7 @@ class Combiner:
             followers = lane.tokens.pop(group.token, None)
             if followers:
                 lane.tokens[group.token] = followers[1:]
-                lane.waiting.insert(0, followers[0])
+                lane.put_back(followers[:1])
 
     def _release(self, lane: Lane) -> None:
         """The lane's batch has ended: let it be ready for the next, or idle."""
@@ -682,7 +542,7 @@ class Combiner:
         if expired:
             lane.waiting = [entry for entry in lane.waiting if entry[2] > now]
             for entry in expired:
-                self._fail_entry(lane, entry, NotSent("the deadline came before the operation could be sent"))
+                self._fail_entry(lane, entry, NotSent(_TOO_LATE))
         for followers in (lane.tokens or {}).values():
             # Whether the first with this token was applied is not known, and it is the same operation.
             for follower in [entry for entry in followers if entry[2] <= now]:
@@ -724,23 +584,3 @@ class Combiner:
                 self._fail_entry(lane, entry, NotSent("the event loop ended before the operation could be sent"))
             lane.waiting.clear()
         self._ready.clear()
-
-
-def _admits(guard: Guard, state: State) -> bool:
-    value, revision, exists = state
-    return guard.lo <= value <= guard.hi and guard.revision in (None, revision) and guard.alive in (None, exists)
-
-
-def _token_writes(batch: Batch, start: State, before: State | None) -> tuple[TokenWrite, ...]:
-    """What the batch's tokens are to remember, by a fold from a state that its guard admits."""
-    folded = fold(*start, batch.operations, batch.at)
-    behind_set = False
-    writes: list[TokenWrite] = []
-    first = 0
-    for group, _, _ in batch.entries:
-        if group.token is not None:
-            data = tokens.notes(group, folded.outcomes[first], start[0], start[1], behind_set, batch.at_ms)
-            writes.append(TokenWrite(group.token, data, before))
-        behind_set = behind_set or (first == 0 and folded.guard.restart)
-        first += len(group.operations)
-    return tuple(writes)

@@ -7,8 +7,9 @@ from collections.abc import Iterable, MutableSequence, Sequence
 from types import TracebackType
 from typing import Final, Literal, cast
 
+from plusone.batching import Lane, Waiter
 from plusone.clock import Clock
-from plusone.combiner import Combiner, Result
+from plusone.combiner import Combiner
 from plusone.errors import InvalidRequest, PlusoneError, UnsupportedByStore
 from plusone.folding import group
 from plusone.statistics import Limits, Statistics
@@ -69,7 +70,7 @@ class Counters:
         self._store = store
         self._combiner = Combiner(store, limits or Limits(), clock or Clock())
         self._submit = self._combiner.submit
-        self._known = self._combiner.lanes
+        self._lanes = self._combiner.lanes
 
     async def __aenter__(self) -> Counters:
         await self._store.open()
@@ -139,7 +140,8 @@ class Counters:
                 ttl=ttl,
             )
             adding = group((operation,), token)
-        return cast("Outcome", await self._submit(self._key(name), adding))
+        outcome: Outcome = await self._submit(self._lane(name), adding)
+        return outcome
 
     add = increment
 
@@ -215,21 +217,21 @@ class Counters:
             check_token(token)
         pairs = list(operations)
         results: list[Outcome | PlusoneError] = [_UNANSWERED] * len(pairs)
-        together: dict[tuple[str, str | None, int], list[int]] = {}
+        together: dict[tuple[Lane, str | None, int], list[int]] = {}
         for index, (name, operation) in enumerate(pairs):
             try:
-                key = self._key(name)
+                lane = self._lane(name)
             except InvalidRequest as error:
                 results[index] = error
                 continue
             # Only a token in common asks for a common fate; any other operation is a group of its own.
             alone = index if token is None or operation.token is not None else -1
-            together.setdefault((key, operation.token or token, alone), []).append(index)
+            together.setdefault((lane, operation.token or token, alone), []).append(index)
 
-        waiting: list[tuple[list[int], asyncio.Future[Result]]] = []
-        for (key, group_token, _), indices in together.items():
+        waiting: list[tuple[list[int], Waiter]] = []
+        for (lane, group_token, _), indices in together.items():
             try:
-                future = self._submit(key, group(tuple(pairs[index][1] for index in indices), group_token))
+                future = self._submit(lane, group(tuple(pairs[index][1] for index in indices), group_token))
             except PlusoneError as error:
                 _spread(results, indices, [error] * len(indices))
             else:
@@ -253,18 +255,20 @@ class Counters:
         return results
 
     async def _apply_one(self, name: str, operation: Operation) -> Outcome:
-        return cast("Outcome", await self._submit(self._key(name), group((operation,), operation.token)))
+        outcome: Outcome = await self._submit(self._lane(name), group((operation,), operation.token))
+        return outcome
+
+    def _lane(self, name: str) -> Lane:
+        """The combiner's lane of a counter; the name is checked when it has none yet."""
+        try:
+            return self._lanes[self._prefix + name]
+        except (KeyError, TypeError):
+            check_name(name)
+            return self._combiner.lane(self._prefix + name)
 
     def _key(self, name: str) -> str:
-        """The store's key of a counter; checked when it is not one that the combiner knows already."""
-        try:
-            key = self._prefix + name
-        except TypeError:
-            check_name(name)
-            raise
-        if key not in self._known:
-            check_name(name)
-        return key
+        check_name(name)
+        return self._prefix + name
 
     # Last, for behind it `list` means this method.
 

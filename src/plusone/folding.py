@@ -17,11 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from plusone.errors import InvalidRequest
 from plusone.types import MAX, MIN, Operation, Outcome, Reason
+
+BARE_MAGNITUDE_MAX: Final = 2**48
+"""2^15 operations of this size add up to less than 2^63: more than any batch takes."""
 
 
 class Guard(msgspec.Struct, frozen=True, gc=False):
@@ -154,9 +158,14 @@ def _fold_adds(
 def optimistic(operations: Sequence[Operation]) -> Guard | None:
     """The guard under which every operation is accepted, from no known state; None if no state can accept them all."""
     head = operations[0]
+    size = len(operations)
     restart = head.kind != "add"
     offset = head.amount if restart else 0
     lo, hi = MIN, MAX
+    if size > 1 and all(operation is head for operation in operations):
+        # A hot counter's batch is mostly one add again and again: the last of them is the one that has to fit.
+        offset = head.amount * (size - 1)
+        operations = operations[-1:]
     for operation in operations[1:] if restart else operations:
         by = operation.amount
         offset += by
@@ -174,7 +183,7 @@ def optimistic(operations: Sequence[Operation]) -> Guard | None:
     alive = True if head.if_revision is not None else False if head.if_absent else None
     return Guard(
         offset,
-        len(operations),
+        size,
         lo,
         hi,
         restart,
@@ -198,6 +207,10 @@ class Group(msgspec.Struct, frozen=True, gc=False):
     weight: int
     joins: bool
     """Whether it may follow others in a batch."""
+    bare: bool
+    """One add that no bound, token, precondition or ttl goes with, and so small that any full batch of such fits."""
+    guard: Guard | None
+    """The optimistic guard of the group alone."""
 
 
 def group(operations: tuple[Operation, ...], token: str | None = None) -> Group:
@@ -211,7 +224,18 @@ def group(operations: tuple[Operation, ...], token: str | None = None) -> Group:
                 "covers operations that cannot travel together: after the first, only adds without preconditions,"
                 " of magnitudes that add up to less than 2^63; give the others tokens of their own",
             )
-    return Group(operations, token, weight, _joins(operations[0]))
+    only = operations[0]
+    bare = (
+        len(operations) == 1
+        and token is None
+        and only.kind == "add"
+        and -BARE_MAGNITUDE_MAX <= only.amount <= BARE_MAGNITUDE_MAX
+        and only.ceiling is None
+        and only.floor is None
+        and only.ttl_ms is None
+        and _joins(only)
+    )
+    return Group(operations, token, weight, _joins(only), bare, optimistic(operations))
 
 
 def _weight(operation: Operation) -> int:

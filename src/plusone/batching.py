@@ -1,0 +1,221 @@
+"""What one counter's operations need on their way to the store: who waits, what travels together, what is asked.
+
+Plain data and functions of it; the combiner moves them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from plusone import tokens
+from plusone.errors import PlusoneError
+from plusone.folding import Group, Guard, fold, optimistic
+from plusone.stores.protocol import Capabilities, GuardedAdd, TokenWrite
+from plusone.types import MAX, MIN, Operation
+
+Waiter: TypeAlias = "asyncio.Future[Any]"
+"""Gets the `Outcome` of a group of one operation, or the list of those of a larger one."""
+Entry: TypeAlias = tuple[Group, Waiter, float]
+"""A group that waits, who waits for it, and until when (by `Clock.elapsed`)."""
+State: TypeAlias = tuple[int, int, bool]
+"""A counter's value, revision and existence."""
+
+OPERATIONS_PER_BATCH: Final = 4_096
+_NOWHERE: Final[State] = (0, 0, False)
+
+
+class Lane:
+    """What is known of one counter, and who waits on it."""
+
+    __slots__ = ("acked", "acked_at", "bare", "busy", "key", "state", "tokens", "waiting")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.waiting: list[Entry] = []
+        self.bare = True
+        """Whether all who wait are bare adds, which can be taken without looking at each."""
+        self.busy = False
+        """Ready to leave, or with a batch under way."""
+        self.acked = 0
+        self.acked_at = 0.0
+        self.state: State | None = None
+        """As the last answer left it. Good for guesses only: others write too."""
+        self.tokens: dict[str, list[Entry]] | None = None
+        """For each token that waits or is under way, those who asked with it later: they wait for the first."""
+
+    def enqueue(self, entry: Entry) -> bool:
+        """Let a group wait for the next batch; False if its token is under way, and it waits for that first."""
+        group = entry[0]
+        if group.token is not None:
+            if self.tokens is None:
+                self.tokens = {}
+            followers = self.tokens.get(group.token)
+            if followers is not None:
+                followers.append(entry)
+                return False
+            self.tokens[group.token] = []
+        self.bare = self.bare and group.bare
+        self.waiting.append(entry)
+        return True
+
+    def put_back(self, entries: list[Entry]) -> None:
+        """Let these go before all who wait."""
+        self.waiting[:0] = entries
+        self.bare = False
+
+    def take(self, now: float, tokens_max: int) -> tuple[list[Entry], list[Entry]]:
+        """The entries of the next batch, and those in front of or among them who wait no more."""
+        waiting = self.waiting
+        if self.bare and waiting[0][2] > now and len(waiting) <= OPERATIONS_PER_BATCH:
+            # Who came first has the earliest deadline, for all have as long.
+            self.waiting = []
+            entries = [entry for entry in waiting if not entry[1].done()]
+            return entries, [] if len(entries) == len(waiting) else [entry for entry in waiting if entry[1].done()]
+        entries = []
+        gone: list[Entry] = []
+        size = weight = tokens_taken = 0
+        for entry in waiting:
+            group, future, deadline = entry
+            if future.done() or deadline <= now:
+                gone.append(entry)
+                continue
+            weight += group.weight
+            tokens_taken += group.token is not None
+            if entries and (
+                not group.joins or weight > MAX or size >= OPERATIONS_PER_BATCH or tokens_taken > tokens_max
+            ):
+                break
+            size += len(group.operations)
+            entries.append(entry)
+        del waiting[: len(entries) + len(gone)]
+        self.bare = not waiting
+        return entries, gone
+
+
+class Batch(msgspec.Struct, eq=False):
+    """Operations of one counter under one seq, until they are answered or given up."""
+
+    lane: Lane
+    entries: list[Entry]
+    operations: tuple[Operation, ...] | list[Operation]
+    deadline: float
+    at_ms: int
+    at: datetime
+    writes_tokens: bool
+    request: GuardedAdd | None = None
+    in_air: bool = False
+    ambiguous: bool = False
+    """Whether some attempt may have been applied without our knowing."""
+    failures: int = 0
+    misses: int = 0
+    error: PlusoneError | None = None
+    """Why the last attempt failed."""
+    parting: Callable[[], None] | None = None
+    """While the seq is being closed: what to do once the batch is known to be shut out."""
+
+    def ask(self, guard: Guard, start: State, writer: str, seq: int, pins_tokens: bool) -> None:
+        """Make the request that applies the batch under `guard`; `start` is a state that the guard admits."""
+        lane = self.lane
+        if not self.writes_tokens:
+            writes: tuple[TokenWrite, ...] = ()
+            revision, alive = guard.revision, guard.alive
+        elif pins_tokens:
+            writes = self._token_writes(start, start)
+            _, revision, alive = start
+        else:
+            writes = self._token_writes(start, None)
+            revision, alive = guard.revision, guard.alive
+        self.request = GuardedAdd(
+            lane.key,
+            writer,
+            seq,
+            lane.acked,
+            guard.total,
+            guard.applied,
+            guard.lo,
+            guard.hi,
+            guard.restart,
+            guard.delete,
+            False,
+            revision,
+            alive,
+            guard.ttl_ms,
+            writes,
+        )
+
+    def close(self, parting: Callable[[], None]) -> None:
+        """Make the request that shuts the batch's seq out; `parting` is what to do then."""
+        request = self.request
+        assert request is not None
+        self.parting = parting
+        self.request = GuardedAdd(request.key, request.writer, request.seq, request.acked, 0, 0, MIN, MAX, closing=True)
+
+    def _token_writes(self, start: State, before: State | None) -> tuple[TokenWrite, ...]:
+        """What the batch's tokens are to remember, by a fold from a state that its guard admits."""
+        folded = fold(*start, self.operations, self.at)
+        behind_set = False
+        writes: list[TokenWrite] = []
+        first = 0
+        for group, _, _ in self.entries:
+            if group.token is not None:
+                notes = tokens.notes(group, folded.outcomes[first], start[0], start[1], behind_set, self.at_ms)
+                writes.append(TokenWrite(group.token, notes, before))
+            behind_set = behind_set or (first == 0 and folded.guard.restart)
+            first += len(group.operations)
+        return tuple(writes)
+
+
+def form(lane: Lane, entries: list[Entry], at_ms: int, at: datetime) -> Batch:
+    """The batch of these entries."""
+    group, _, deadline = entries[0]
+    if len(entries) == 1:
+        return Batch(lane, entries, group.operations, deadline, at_ms, at, group.token is not None)
+    if group.bare and all(entry[0] is group for entry in entries):
+        operations = [group.operations[0]] * len(entries)
+        return Batch(lane, entries, operations, entries[-1][2], at_ms, at, False)
+    return Batch(
+        lane,
+        entries,
+        [operation for entry in entries for operation in entry[0].operations],
+        max(entry[2] for entry in entries),
+        at_ms,
+        at,
+        any(entry[0].token is not None for entry in entries),
+    )
+
+
+def guess(batch: Batch, capabilities: Capabilities) -> tuple[Guard, State]:
+    """The first guard to try, and a state that it admits.
+
+    It is that every operation is accepted, or else the pattern that the last known state gives.
+    """
+    state = batch.lane.state
+    guard: Guard | None = None
+    if not (batch.writes_tokens and capabilities.pins_tokens):
+        guard = batch.entries[0][0].guard if len(batch.entries) == 1 else optimistic(batch.operations)
+    if guard is None:
+        start = state or _NOWHERE
+        return fold(*start, batch.operations, batch.at).guard, start
+    if state is not None:
+        if admits(guard, state):
+            return guard, state
+        known = fold(*state, batch.operations, batch.at).guard
+        # To reject them all takes a fresh answer to go by: the optimistic guard gets one, at no write.
+        if known.applied:
+            return known, state
+    return guard, (max(guard.lo, min(0, guard.hi)), guard.revision or 0, guard.alive is True)
+
+
+def admits(guard: Guard, state: State) -> bool:
+    """Whether the guard lets its batch be applied to this state."""
+    value, revision, exists = state
+    return (
+        guard.lo <= value <= guard.hi
+        and (guard.revision is None or guard.revision == revision)
+        and (guard.alive is None or guard.alive == exists)
+    )
