@@ -1,0 +1,69 @@
+# make run    serve on 127.0.0.1:8000, counters in ./data (PORT=, STORE= override)
+# make test   everything; make quick: the unit level, under 20 seconds
+# make check  lint, formatting, types, import contracts, generated documents
+PYTHON ?= python3
+PORT ?= 8000
+STORE ?= sqlite:data/counters.db
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help run test quick soak bench docs check plain servers constraints clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+# `exec`: the server is make's own child, so that ending make with SIGTERM ends the server, which then drains.
+run: .venv/installed
+	@exec $(BIN)/plusone serve --port $(PORT) --store '$(STORE)'
+
+test: .venv/dev servers
+	$(PYTEST) $(PYTEST_FLAGS)
+
+quick: .venv/dev
+	$(PYTEST) -x tests/unit
+
+soak: .venv/dev servers
+	PLUSONE_SOAK=1 $(PYTEST) --timeout 7200
+
+bench: .venv/dev servers
+	$(BIN)/python -m bench
+
+docs: .venv/dev
+	$(BIN)/python tools/docs.py
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/docs.py --check
+
+# What `pip install plusone` alone gives: the library, the command line, memory and SQLite.
+plain: .venv/dev
+	rm -rf .venv-plain
+	$(PYTHON) -m venv .venv-plain
+	.venv-plain/bin/pip install -q -c constraints.txt . pytest pytest-timeout hypothesis
+	.venv-plain/bin/python -m pytest -p no:cacheprovider $(PLAIN_TESTS)
+
+# Debian's redis-server, where it is missing and may be installed; elsewhere the tests that need it say so and skip.
+servers:
+	@command -v redis-server >/dev/null || tools/install-servers
+
+constraints: .venv/dev
+	@{ head -1 constraints.txt; $(BIN)/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean:
+	rm -rf .venv .venv-plain build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "plusone needs Python 3.11 or later: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt --upgrade pip
+	$(BIN)/pip install -q -c constraints.txt -e '.[all]'
+	@touch $@
+
+.venv/dev: .venv/installed
+	$(BIN)/pip install -q -c constraints.txt --group dev
+	@touch $@

@@ -1,0 +1,122 @@
+"""What the command line prints: tables for people, JSON for programs, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import typer
+
+from plusone.errors import ConfigurationError, InvalidRequest, NotCounted, OutcomeUnknown, PlusoneError, Rejected
+from plusone.types import Counter
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from plusone.stores.protocol import Capabilities
+
+EXIT_CODES: Final = {
+    0: "done",
+    1: "an unexpected failure: a defect, or the output could not be written; it may have been counted",
+    2: "the command, the request or a setting is wrong; not counted",
+    3: "not counted: the datastore was out of reach or refused, or the deadline came before the operation was sent",
+    4: "outcome unknown: it may have been counted; the same command with the same `--token` finds out",
+    5: "rejected by a bound or a precondition; not counted",
+    130: "interrupted; it may have been counted",
+}
+
+
+@contextmanager
+def explained(as_json: bool) -> Iterator[None]:
+    """End the command with the exit code of an error, and say what the error means and what to do."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("plusone: interrupted", err=True)
+        raise typer.Exit(130) from None
+    except PlusoneError as error:
+        if as_json:
+            problem = {"code": error.code, "applied": error.applied, "message": str(error)}
+            typer.echo(msgspec.json.encode(problem).decode(), err=True)
+        else:
+            typer.echo(f"plusone: {error}", err=True)
+            if isinstance(error, NotCounted | OutcomeUnknown):
+                typer.echo(error.__doc__, err=True)
+        raise typer.Exit(_exit_code(error)) from None
+
+
+def _exit_code(error: PlusoneError) -> int:
+    if isinstance(error, InvalidRequest | ConfigurationError):
+        return 2
+    if isinstance(error, Rejected):
+        return 5
+    return 3 if error.applied == "no" else 4
+
+
+def promises(capabilities: Capabilities) -> dict[str, str]:
+    """What a store promises, in words: for `plusone stores` and the README's guarantee table."""
+    kept = f"{capabilities.tokens_per_counter:,} per counter; " if capabilities.tokens_per_counter else ""
+    return {
+        "title": f"{capabilities.title} ({', '.join(scheme + ':' for scheme in capabilities.schemes)})",
+        "an acknowledged count survives": capabilities.durable,
+        "linearizable": "yes" if capabilities.linearizable else "no",
+        "failover": capabilities.survives_failover,
+        "eventual reads": "may be answered by a replica" if capabilities.eventual_reads else "are strong reads",
+        "listing": "yes" if capabilities.lists else "no",
+        "expiry by the clock of": f"the {capabilities.ttl_clock}",
+        "idempotency keys": kept + capabilities.token_retention,
+        "tested on": capabilities.tested_on,
+    }
+
+
+def print_json(value: object) -> None:
+    typer.echo(msgspec.json.encode(value).decode())
+
+
+def print_counters(counters: Iterable[Counter]) -> None:
+    print_rows(
+        ("counter", "value", "revision", "updated"),
+        [
+            (
+                counter.name,
+                counter.value,
+                counter.revision if counter.exists else "absent",
+                counter.updated.isoformat(" ", "seconds") if counter.updated and counter.exists else "",
+            )
+            for counter in counters
+        ],
+    )
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table: names on the left, which fold when they are long, and numbers on the right, which never do."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="left" if column == "counter" else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    print_table(table)
+
+
+def print_table(table: Table) -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(table)
+
+
+def print_stores(found: Iterable[dict[str, str]]) -> None:
+    """Each store under its title."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for store in found:
+        for label, text in store.items():
+            title = label == "title"
+            table.add_row("" if title else label, text, style="bold" if title else None)
+        table.add_row()
+    print_table(table)

@@ -1,0 +1,124 @@
+"""Writes the generated documents from the code, or with --check says which of them are not what the code says."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+
+from plusone import errors
+from plusone.cli import app
+from plusone.cli.printing import EXIT_CODES, promises
+from plusone.stores.registry import STORES, store_class
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    stale = []
+    for name, text in documents().items():
+        file = ROOT / name
+        if file.exists() and file.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if "--check" not in sys.argv:
+            file.write_text(text, encoding="utf-8")
+    for name in stale:
+        print(f"{name}: {'is not what the code says; run: make docs' if '--check' in sys.argv else 'written'}")
+    sys.exit(1 if stale and "--check" in sys.argv else 0)
+
+
+def documents() -> dict[str, str]:
+    """Every document with generated parts, as it should be."""
+    parts = {
+        "README.md": {"guarantees": guarantee_table()},
+        "docs/cli.md": {"commands": cli_reference(), "exit-codes": exit_code_table()},
+        "docs/errors.md": {"tree": error_tree(), "errors": error_table()},
+    }
+    made = {}
+    for name, regions in parts.items():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for marker, content in regions.items():
+            text = replace_region(text, marker, content)
+        made[name] = text
+    return made
+
+
+def replace_region(text: str, marker: str, content: str) -> str:
+    """`text` with what stands between `<!-- marker -->` and `<!-- /marker -->` replaced."""
+    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
+    replaced, count = pattern.subn(lambda match: f"{match[1]}{content.strip()}\n{match[2]}", text)
+    if count != 1:
+        raise ValueError(f"{marker}: expected one generated region, found {count}")
+    return replaced
+
+
+def guarantee_table() -> str:
+    rows = [promises(store_class(scheme).CAPABILITIES) for scheme in _one_scheme_per_store()]
+    labels = [label for label in rows[0] if label != "title"]
+    return table(["", *(row["title"] for row in rows)], ([label, *(row[label] for row in rows)] for label in labels))
+
+
+def cli_reference() -> str:
+    group: Any = typer.main.get_command(app)
+    context = typer.Context(group, info_name="plusone")
+    commands = [(name, group.get_command(context, name)) for name in group.list_commands(context)]
+    sections = []
+    for name, command in commands:
+        with context.scope():
+            inner = command.make_context(name, [], parent=context, resilient_parsing=True)
+        records = [parameter.get_help_record(inner) for parameter in command.get_params(inner)]
+        usage = " ".join(command.collect_usage_pieces(inner))
+        rows = [[f"`{what}`", said] for what, said in filter(None, records) if what != "--help"]
+        sections.append(f"## plusone {name}\n\n{command.help}\n\n    plusone {name} {usage}\n")
+        if rows:
+            sections.append(table(["", ""], rows) + "\n")
+    return "\n".join(sections)
+
+
+def exit_code_table() -> str:
+    return table(["code", "meaning"], ([str(code), meaning] for code, meaning in EXIT_CODES.items()))
+
+
+def error_tree() -> str:
+    block = (errors.__doc__ or "").split("\n\n")[1]
+    return f"```text\n{block}\n```"
+
+
+def error_table() -> str:
+    rows = (
+        [
+            f"`{kind.__name__}`",
+            f"`{kind.code}`",
+            kind.applied,
+            str(kind.http_status),
+            " ".join((kind.__doc__ or "").split()),
+        ]
+        for kind in error_classes()
+    )
+    return table(["class", "code", "applied", "HTTP", "meaning, and what to do"], rows)
+
+
+def error_classes(root: type[errors.PlusoneError] = errors.PlusoneError) -> Iterator[type[errors.PlusoneError]]:
+    """The error classes of `plusone.errors`, each before its children, in the order of their definition."""
+    yield root
+    for kind in root.__subclasses__():
+        if kind.__module__ == errors.__name__:
+            yield from error_classes(kind)
+
+
+def table(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _one_scheme_per_store() -> list[str]:
+    return list({target: scheme for scheme, target in reversed(STORES.items())}.values())[::-1]
+
+
+if __name__ == "__main__":
+    main()
