@@ -6,12 +6,8 @@ from collections.abc import Generator
 
 import pytest
 
-pytest.register_assert_rewrite(
-    *(
-        f"tests.conformance.{module}"
-        for module in ("harness", "steps", "records", "tokens", "names", "facade", "faults")
-    )
-)
+_MODULES = ("harness", "steps", "records", "tokens", "names", "facade", "facade_tokens", "faults")
+pytest.register_assert_rewrite(*(f"tests.conformance.{module}" for module in _MODULES))
 
 from plusone.clock import Clock  # noqa: E402
 from plusone.stores.protocol import Store  # noqa: E402

@@ -10,7 +10,9 @@ from typing import Any, Final, ParamSpec, Protocol, cast
 
 import msgspec
 
+from plusone import Counters, Outcome
 from plusone.clock import Clock
+from plusone.statistics import Limits
 from plusone.stores.protocol import Answer, GuardedAdd, Lists, Record, Store, TokenWrite
 from plusone.types import MAX, MIN
 
@@ -149,3 +151,13 @@ async def pages(store: Store, prefix: str, limit: int = 100) -> list[Sequence[tu
 async def listed(store: Store, prefix: str, limit: int = 100) -> dict[str, int]:
     """The counters of a listing and their values."""
     return {key: record.value for page in await pages(store, prefix, limit) for key, record in page}
+
+
+def counters_on(new_store: NewStore, clock: Clock | None = None) -> Counters:
+    """Another writer on the test's place, patient enough for a busy machine."""
+    return Counters(new_store(clock=clock), limits=Limits(timeout=60), clock=clock)
+
+
+def told(outcome: Outcome) -> tuple[bool, int, int, int, str | None]:
+    """What an outcome says, apart from its time: applied, value, previous, revision, reason."""
+    return outcome.applied, outcome.value, outcome.previous, outcome.revision, outcome.reason

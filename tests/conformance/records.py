@@ -161,7 +161,7 @@ class RecordRules:
             await apply(store, restart(1, key="default/for ever", seq=3, acked=2, ttl_ms=1))
             await apply(store, add(1, key="default/long", ttl_ms=DAY_MS))
             await apply(store, add(1, key="default/long", seq=2, acked=1, ttl_ms=1))
-            await apply(store, add(1, key="default/short", ttl_ms=100))
+            await apply(store, add(1, key="default/short", ttl_ms=1_000))
             await apply(store, add(1, key="default/short", seq=2, acked=1, ttl_ms=DAY_MS))
             await apply(store, add(1, key="default/short", seq=3, acked=2))
             await world.until(lambda: _dead(store, "default/short"))

@@ -24,11 +24,13 @@ A store that is reached over TCP inherits `FaultSuite` of `faults.py` as well.
 
 from __future__ import annotations
 
+from tests.conformance.facade import FacadeRules
+from tests.conformance.facade_tokens import FacadeTokenRules
 from tests.conformance.names import NameRules
 from tests.conformance.records import RecordRules
 from tests.conformance.steps import StepRules
 from tests.conformance.tokens import TokenRules
 
 
-class ConformanceSuite(StepRules, RecordRules, TokenRules, NameRules):
+class ConformanceSuite(StepRules, RecordRules, TokenRules, NameRules, FacadeRules, FacadeTokenRules):
     """Every rule that holds for every store."""
