@@ -1,0 +1,114 @@
+"""Store URLs: taken apart strictly, and never repeated with their passwords."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from plusone.clock import Clock
+from plusone.errors import ConfigurationError
+from plusone.stores.memory import MemoryStore
+from plusone.stores.registry import EXTRAS, STORES, StoreURL, make_store, store_class
+
+
+def test_a_url_names_the_store() -> None:
+    store = make_store("memory://", clock=Clock(), token_retention_ms=1_000)
+    assert isinstance(store, MemoryStore)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "not a store URL: no scheme; known are memory, sqlite, redis, rediss"),
+        ("counters.db", "not a store URL: no scheme; known are memory, sqlite, redis, rediss"),
+        ("mongo://h", "unknown store scheme 'mongo'; known are memory, sqlite, redis, rediss"),
+        (
+            "redis://h:99999",
+            "not a store URL: its host or port is malformed; a password's special characters are percent-encoded",
+        ),
+        ("redis://h?wait=1&wait=2", "not a store URL: a query parameter stands in it twice"),
+        ("redis://h?wait", "not a store URL: its query is malformed"),
+        ("memory://?fast=1", "memory: unknown parameter 'fast' in the store URL; it takes none"),
+    ],
+)
+def test_other_urls_are_refused(url: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make_store(url, clock=Clock(), token_retention_ms=1_000)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("url", "redacted"),
+    [
+        ("redis://user:secret@host:6379/0?wait=1", "redis://user:***@host:6379/0?wait=1"),
+        ("redis://:secret@host/0", "redis://:***@host/0"),
+        ("redis://:se%40cret@host/0", "redis://:***@host/0"),
+        ("redis://:p@ss:word@host/0", "redis://:***@host/0"),
+        ("redis://user@host", "redis://user@host"),
+        ("redis://host", "redis://host"),
+        ("sqlite:data/counters.db", "sqlite:data/counters.db"),
+        ("sqlite:///var/lib/counters.db", "sqlite:///var/lib/counters.db"),
+    ],
+)
+def test_a_redacted_url_has_no_password(url: str, redacted: str) -> None:
+    assert StoreURL.parse(url).redacted() == redacted
+    assert "secret" not in redacted
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:secret@host:port/0", "redis://:secret/1@host/0", "redis://:secret@[::1/0", "//:secret@host"]
+)
+def test_what_is_wrong_with_a_url_is_said_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        StoreURL.parse(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_representation_of_a_url_has_no_password() -> None:
+    assert "secret" not in repr(StoreURL.parse("redis://:secret@host/0"))
+
+
+def test_query_parameters_are_checked() -> None:
+    url = StoreURL.parse("redis://h?wait=2&pool=x")
+    assert url.integer("wait", 0, 0, 9) == 2
+    assert url.integer("absent", 5, 0, 9) == 5
+    with pytest.raises(ConfigurationError, match="redis: pool must be an integer from 0 to 9"):
+        url.integer("pool", 0, 0, 9)
+    with pytest.raises(ConfigurationError, match="redis: wait must be an integer from 3 to 9"):
+        url.integer("wait", 0, 3, 9)
+    with pytest.raises(ConfigurationError, match="redis: unknown parameter 'pool' in the store URL; known are wait"):
+        url.only("wait")
+    url.only("wait", "pool")
+
+
+def test_a_path_is_decoded() -> None:
+    assert StoreURL.parse("sqlite:///a%20b%2Fc").path == "/a b/c"
+    assert StoreURL.parse("sqlite:data/counters.db").path == "data/counters.db"
+
+
+@pytest.mark.parametrize("scheme", STORES)
+def test_each_scheme_is_one_of_its_stores_own(scheme: str) -> None:
+    if scheme in EXTRAS:
+        pytest.importorskip(EXTRAS[scheme])
+    assert scheme in store_class(scheme).CAPABILITIES.schemes
+
+
+def test_a_missing_driver_is_named_with_the_extra_that_brings_it() -> None:
+    script = (
+        "import sys; sys.modules['redis'] = None\n"
+        "import plusone\n"
+        "try: plusone.open('redis://localhost')\n"
+        "except plusone.ConfigurationError as error: print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout == "redis: its driver is not installed; run: pip install 'plusone[redis]'\n"
+
+
+def test_no_driver_is_imported_before_it_is_chosen() -> None:
+    script = (
+        "import sys, plusone, plusone.cli; print(sorted({'redis', 'sqlite3', 'litestar', 'rich'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
