@@ -71,7 +71,7 @@ class Lane:
     def take(self, now: float, tokens_max: int) -> tuple[list[Entry], list[Entry]]:
         """The entries of the next batch, and those in front of or among them who wait no more."""
         waiting = self.waiting
-        if self.bare and waiting[0][2] > now and len(waiting) <= OPERATIONS_PER_BATCH:
+        if self.bare and waiting and waiting[0][2] > now and len(waiting) <= OPERATIONS_PER_BATCH:
             # Who came first has the earliest deadline, for all have as long.
             self.waiting = []
             entries = [entry for entry in waiting if not entry[1].done()]

@@ -7,6 +7,10 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from typing import Final
+
+BACKOFF_FIRST_SECONDS: Final = 0.02
+BACKOFF_LONGEST_SECONDS: Final = 1.0
 
 
 class Clock:
@@ -50,3 +54,11 @@ class Clock:
         """96 fresh random bits as 16 characters of A-Z a-z 0-9 _ -; from the system's generator unless seeded."""
         bits = self.random.randbytes(12) if self._seeded else secrets.token_bytes(12)
         return base64.urlsafe_b64encode(bits).decode()
+
+    def backoff(self, failures: int) -> float:
+        """Seconds to wait after so many failures (1 or more): exponential, with full jitter.
+
+        Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+        """
+        longest = min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures - 1, 10))
+        return self.random.uniform(0, longest)

@@ -4,7 +4,7 @@ A counter in use has a lane. While one of its batches is under way, later operat
 next batch: batching grows with load by itself, and no timer delays anyone. Lanes that are ready together leave in one
 call to the store. The rules of sessions, misses, closings and gaps are those of docs/protocol.md.
 
-This is the only place that sends anything again.
+This is the only place that sends a batch again.
 """
 
 from __future__ import annotations
@@ -13,43 +13,38 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from plusone import tokens
-from plusone.batching import Batch, Entry, Lane, Waiter, form, guess
+from plusone import answering
+from plusone.batching import Batch, Lane, Waiter, form, guess
 from plusone.clock import Clock
 from plusone.errors import (
     AcknowledgedDataLost,
     Closed,
-    Contended,
     NotSent,
     OutcomeUnknown,
     Overloaded,
     PlusoneError,
     StoreUnavailable,
-    TokenReused,
 )
 from plusone.folding import Folded, Group, fold
 from plusone.statistics import Gap, Limits, Statistics
-from plusone.stores.protocol import Answer, Record, Store, TokenRecord
-from plusone.types import Outcome, utc
-
-T = TypeVar("T")
+from plusone.stores.protocol import Answer, Store, TokenRecord
+from plusone.types import utc
 
 ACKED_REMEMBERED_SECONDS: Final = 120.0
 GAP_SHOWN_SECONDS: Final = 300.0
 GAPS_SHOWN: Final = 100
-BACKOFF_FIRST_SECONDS: Final = 0.02
-BACKOFF_LONGEST_SECONDS: Final = 1.0
-LANES_LOOKED_AT: Final = 512
+LANES_REMEMBERED: Final = 250_000
+"""Of more counters the idle ones are forgotten at once: it costs the notice of a gap, never a count."""
+LANES_LOOKED_AT: Final = 1_024
 MISSES_AT_ONCE: Final = 3
 """So many misses in a row are answered at once; then writers that keep one another from winning are spread."""
 
-_TOO_LATE: Final = "the deadline came before the operation could be sent; ask again, or give it more time"
 _log = logging.getLogger("plusone.combiner")
 
 
@@ -113,46 +108,6 @@ class Combiner:
             self._schedule()
         return future
 
-    async def read(self, keys: Sequence[str], *, strong: bool) -> list[Record]:
-        """Read records, in as few calls as the store's largest allows."""
-        size = self._capabilities.batches_per_call
-        records: list[Record] = []
-        for start in range(0, len(keys), size):
-            part = keys[start : start + size]
-            records += await self.ask(lambda part=part: self._store.read(part, strong=strong))  # type: ignore[misc]
-        return records
-
-    async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        """Ask the store something that changes nothing, again after a failure, until the deadline."""
-        if self._closed:
-            raise Closed("the counters were closed")
-        deadline = self._clock.elapsed() + self._limits.timeout
-        failures = 0
-        while True:
-            left = deadline - self._clock.elapsed()
-            try:
-                async with asyncio.timeout(min(self._limits.attempt_timeout, left)):
-                    return await question()
-            except TimeoutError:
-                error: PlusoneError = OutcomeUnknown("the datastore did not answer in time")
-            except (StoreUnavailable, OutcomeUnknown) as failure:
-                error = failure
-            failures += 1
-            delay = self._backoff(failures)
-            if self._clock.elapsed() + delay >= deadline:
-                raise StoreUnavailable(f"the datastore could not be read until the deadline: {error}") from error
-            await asyncio.sleep(delay)
-
-    async def check(self) -> None:
-        """Ask the store once whether it can serve."""
-        try:
-            async with asyncio.timeout(self._limits.attempt_timeout):
-                await self._store.check()
-        except TimeoutError:
-            raise StoreUnavailable("the datastore did not answer in time") from None
-        except OutcomeUnknown as error:
-            raise StoreUnavailable(str(error)) from error
-
     def statistics(self) -> Statistics:
         """A copy of the numbers as they are now."""
         now = self._clock.elapsed()
@@ -181,6 +136,7 @@ class Combiner:
                 raise Closed("these counters belong to another event loop; open them in this one")
             self._loop = loop
             self._create_future = loop.create_future
+            self._flush_scheduled = False
         self._now()
         self._watch = loop.call_later(self._watch_interval, self._tick)
 
@@ -210,7 +166,7 @@ class Combiner:
                 if batch.deadline > now:
                     flight.append(batch)
                 else:
-                    self._fail(batch, self._verdict(batch))
+                    self._fail(batch, answering.verdict(batch))
             if self._ready and len(flight) < room:
                 at_ms = self._clock.wall_ms()
                 at = utc(at_ms)
@@ -229,7 +185,7 @@ class Combiner:
         """Make the lane's next batch of those who still wait; None if nobody does."""
         entries, gone = lane.take(now, self._capabilities.tokens_per_batch)
         for entry in gone:
-            self._fail_entry(lane, entry, NotSent(_TOO_LATE))
+            answering.fail_entry(lane, entry, NotSent(answering.TOO_LATE), self._statistics)
         if not entries:
             self._release(lane)
             return None
@@ -296,6 +252,11 @@ class Combiner:
             error = failure
         except TimeoutError:
             error = OutcomeUnknown("the datastore did not answer in time")
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            error = OutcomeUnknown("the driver cancelled the call to the datastore")
         except Exception as failure:
             _log.exception("the store raised what is none of our errors; taken as ambiguous")
             error = OutcomeUnknown(f"{type(failure).__name__}: {failure}")
@@ -385,7 +346,7 @@ class Combiner:
     def _park(self, batches: list[Batch]) -> None:
         """Send these again after a while: one delay for all, for they failed together."""
         assert self._loop is not None
-        delay = self._backoff(max(max(batch.failures, batch.misses - MISSES_AT_ONCE) for batch in batches))
+        delay = self._clock.backoff(max(max(batch.failures, batch.misses - MISSES_AT_ONCE) for batch in batches))
 
         def unpark() -> None:
             self._resend.extend(self._parked.pop(handle, ()))
@@ -394,105 +355,19 @@ class Combiner:
         handle = self._loop.call_later(delay, unpark)
         self._parked[handle] = batches
 
-    def _backoff(self, failures: int) -> float:
-        """Seconds to wait after so many failures: exponential, with full jitter.
-
-        Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
-        """
-        longest = min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures - 1, 10))
-        return self._clock.random.uniform(0, longest)
-
     # The ends.
 
     def _answer(self, batch: Batch, folded: Folded) -> None:
-        """Give every caller of the batch its outcomes."""
-        lane = batch.lane
-        lane.state = (folded.value, folded.revision, folded.exists)
-        outcomes = folded.outcomes
-        self._statistics.operations_total += len(outcomes)
-        self._statistics.operations_waiting -= len(outcomes)
-        if len(batch.entries) == len(outcomes) and not batch.writes_tokens:
-            for (_, future, _), outcome in zip(batch.entries, outcomes, strict=True):
-                if not future.done():
-                    future.set_result(outcome)
-        else:
-            start = 0
-            for entry in batch.entries:
-                size = len(entry[0].operations)
-                self._answer_entry(lane, entry, outcomes[start : start + size])
-                start += size
-        self._release(lane)
-
-    def _answer_entry(self, lane: Lane, entry: Entry, outcomes: list[Outcome]) -> None:
-        """Answer one entry, and those who asked with the same token later."""
-        group, future, _ = entry
-        if not future.done():
-            future.set_result(outcomes[0] if len(group.operations) == 1 else outcomes)
-        if group.token is None or lane.tokens is None:
-            return
-        again = [tokens.replayed(outcome) for outcome in outcomes]
-        for follower in lane.tokens.pop(group.token, ()):
-            followed, waiter, _ = follower
-            self._statistics.operations_waiting -= len(followed.operations)
-            if waiter.done():
-                continue
-            if tokens.fingerprint(followed.operations) != tokens.fingerprint(group.operations):
-                waiter.set_exception(TokenReused())
-            else:
-                self._statistics.operations_total += len(again)
-                self._statistics.replays_total += len(again)
-                waiter.set_result(again[0] if len(again) == 1 else again)
-
-    def _answer_known(self, batch: Batch, records: Iterable[TokenRecord]) -> None:
-        """Answer those whose tokens are recorded; the others are a new batch, before whoever waits."""
-        lane = batch.lane
-        by_token = {record.token: record for record in records}
-        rest: list[Entry] = []
-        for entry in batch.entries:
-            group = entry[0]
-            record = by_token.get(group.token) if group.token is not None else None
-            if record is None:
-                rest.append(entry)
-                continue
-            try:
-                outcomes = tokens.recall(record, group)
-            except TokenReused as error:
-                self._fail_entry(lane, entry, error)
-                continue
-            self._statistics.operations_waiting -= len(outcomes)
-            self._statistics.operations_total += len(outcomes)
-            self._statistics.replays_total += len(outcomes)
-            self._answer_entry(lane, entry, outcomes)
-        lane.put_back(rest)
-        self._release(lane)
-
-    def _verdict(self, batch: Batch) -> PlusoneError:
-        cause = f": {batch.error}" if batch.error is not None else ""
-        if batch.ambiguous or batch.in_air:
-            return OutcomeUnknown(f"no answer came before the deadline{cause}; ask again with the same token")
-        if batch.error is not None:
-            return StoreUnavailable(f"the datastore did not take the operation before the deadline{cause}")
-        return Contended("other writers changed the counter on every attempt before the deadline")
-
-    def _fail(self, batch: Batch, error: PlusoneError) -> None:
-        for entry in batch.entries:
-            self._fail_entry(batch.lane, entry, error)
+        answering.answer(batch, folded, self._statistics)
         self._release(batch.lane)
 
-    def _fail_entry(self, lane: Lane, entry: Entry, error: PlusoneError) -> None:
-        """Tell one entry's caller; the first who followed its token takes its place."""
-        group, future, _ = entry
-        self._statistics.operations_waiting -= len(group.operations)
-        if not future.done():
-            if isinstance(error, OutcomeUnknown):
-                self._statistics.unknown_total += len(group.operations)
-            # Each caller gets an exception of its own: a shared one would collect all their tracebacks.
-            future.set_exception(error.again())
-        if group.token is not None and lane.tokens is not None:
-            followers = lane.tokens.pop(group.token, None)
-            if followers:
-                lane.tokens[group.token] = followers[1:]
-                lane.put_back(followers[:1])
+    def _answer_known(self, batch: Batch, records: Iterable[TokenRecord]) -> None:
+        answering.answer_known(batch, records, self._statistics)
+        self._release(batch.lane)
+
+    def _fail(self, batch: Batch, error: PlusoneError) -> None:
+        answering.fail(batch, error, self._statistics)
+        self._release(batch.lane)
 
     def _release(self, lane: Lane) -> None:
         """The lane's batch has ended: let it be ready for the next, or idle."""
@@ -515,53 +390,29 @@ class Combiner:
         for handle, parked in self._parked.items():
             for batch in parked:
                 if batch.deadline <= now:
-                    self._fail(batch, self._verdict(batch))
+                    self._fail(batch, answering.verdict(batch))
             self._parked[handle] = [batch for batch in parked if batch.deadline > now]
             batches += self._parked[handle]
         for batch in batches:
-            self._expire_sent(batch, now)
-            self._expire_waiting(batch.lane, now)
+            answering.expire_sent(batch, now, self._statistics)
+            answering.expire_waiting(batch.lane, now, self._statistics)
         for lane in list(self._ready):
-            self._expire_waiting(lane, now)
+            answering.expire_waiting(lane, now, self._statistics)
         self._watch = None
         if self._statistics.operations_waiting or self._flights:
             self._watch = self._loop.call_later(self._watch_interval, self._tick)
         self._finish_if_drained()
 
-    def _expire_sent(self, batch: Batch, now: float) -> None:
-        """Answer those whose deadline has come; the batch goes on for the others."""
-        for group, future, deadline in batch.entries:
-            if deadline <= now and not future.done():
-                error = self._verdict(batch)
-                if isinstance(error, OutcomeUnknown):
-                    self._statistics.unknown_total += len(group.operations)
-                future.set_exception(error)
-
-    def _expire_waiting(self, lane: Lane, now: float) -> None:
-        expired = [entry for entry in lane.waiting if entry[2] <= now]
-        if expired:
-            lane.waiting = [entry for entry in lane.waiting if entry[2] > now]
-            for entry in expired:
-                self._fail_entry(lane, entry, NotSent(_TOO_LATE))
-        for followers in (lane.tokens or {}).values():
-            # Whether the first with this token was applied is not known, and it is the same operation.
-            for follower in [entry for entry in followers if entry[2] <= now]:
-                followers.remove(follower)
-                group, future, _ = follower
-                self._statistics.operations_waiting -= len(group.operations)
-                if not future.done():
-                    self._statistics.unknown_total += len(group.operations)
-                    future.set_exception(OutcomeUnknown("the first call with this token was not answered in time"))
-
     def _forget_idle_lanes(self, now: float) -> None:
         """Let go of counters that were not used for long: a few at a time, so that nobody waits for it."""
+        crowded = len(self.lanes) > LANES_REMEMBERED
         if not self._idle_lanes:
-            if now < self._idle_lanes_at:
+            if now < self._idle_lanes_at and not crowded:
                 return
             self._idle_lanes_at = now + ACKED_REMEMBERED_SECONDS
-            self._idle_lanes = list(self.lanes.values())
+            self._idle_lanes = list(reversed(self.lanes.values()))
         for lane in self._idle_lanes[-LANES_LOOKED_AT:]:
-            if not lane.busy and now - lane.acked_at > ACKED_REMEMBERED_SECONDS:
+            if not lane.busy and (crowded or now - lane.acked_at > ACKED_REMEMBERED_SECONDS):
                 del self.lanes[lane.key]
         del self._idle_lanes[-LANES_LOOKED_AT:]
 
@@ -575,12 +426,16 @@ class Combiner:
         batches = [batch for flight, _ in self._flights.values() for batch in flight]
         batches += self._resend
         batches += [batch for parked in self._parked.values() for batch in parked]
+        for flight, _ in self._flights.values():
+            flight.clear()
         self._resend.clear()
         self._parked.clear()
         for batch in batches:
-            self._fail(batch, self._verdict(batch))
+            self._fail(batch, answering.verdict(batch))
         for lane in self.lanes.values():
             for entry in lane.waiting:
-                self._fail_entry(lane, entry, NotSent("the event loop ended before the operation could be sent"))
+                answering.fail_entry(
+                    lane, entry, NotSent("the event loop ended before it could be sent"), self._statistics
+                )
             lane.waiting.clear()
         self._ready.clear()

@@ -12,6 +12,7 @@ from plusone.clock import Clock
 from plusone.combiner import Combiner
 from plusone.errors import InvalidRequest, PlusoneError, UnsupportedByStore
 from plusone.folding import group
+from plusone.reading import Reader
 from plusone.statistics import Limits, Statistics
 from plusone.stores.protocol import Capabilities, Lists, Record, Store
 from plusone.stores.registry import make_store
@@ -68,7 +69,10 @@ class Counters:
         check_account(account)
         self._prefix = account + "/"
         self._store = store
-        self._combiner = Combiner(store, limits or Limits(), clock or Clock())
+        limits = limits or Limits()
+        clock = clock or Clock()
+        self._combiner = Combiner(store, limits, clock)
+        self._reader = Reader(store, limits, clock)
         self._submit = self._combiner.submit
         self._lanes = self._combiner.lanes
 
@@ -100,7 +104,7 @@ class Counters:
 
     async def check(self) -> None:
         """Ask the datastore whether it can serve; raises `StoreUnavailable` or `StoreRefused` when it cannot."""
-        await self._combiner.check()
+        await self._reader.check()
 
     async def increment(
         self,
@@ -202,7 +206,7 @@ class Counters:
         if consistency not in ("strong", "eventual"):
             raise InvalidRequest("consistency", 'must be "strong" or "eventual"')
         keys = [self._key(name) for name in names]
-        records = await self._combiner.read(keys, strong=consistency == "strong")
+        records = await self._reader.read(keys, strong=consistency == "strong")
         return [_counter(name, record) for name, record in zip(names, records, strict=True)]
 
     async def apply(
@@ -285,7 +289,7 @@ class Counters:
         if prefix != "":
             check_name_prefix(prefix)
         store = cast("Lists", self._store)
-        found, following = await self._combiner.ask(lambda: store.list(self._prefix + prefix, limit, page_token))
+        found, following = await self._reader.ask(lambda: store.list(self._prefix + prefix, limit, page_token))
         return Page([_counter(key.removeprefix(self._prefix), record) for key, record in found], following)
 
 
