@@ -432,10 +432,9 @@ class Combiner:
         self._parked.clear()
         for batch in batches:
             self._fail(batch, answering.verdict(batch))
+        unsent = NotSent("the event loop ended before the operation could be sent")
         for lane in self.lanes.values():
             for entry in lane.waiting:
-                answering.fail_entry(
-                    lane, entry, NotSent("the event loop ended before it could be sent"), self._statistics
-                )
+                answering.fail_entry(lane, entry, unsent, self._statistics)
             lane.waiting.clear()
         self._ready.clear()

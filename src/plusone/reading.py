@@ -24,7 +24,7 @@ class Reader:
 
     async def read(self, keys: Sequence[str], *, strong: bool) -> list[Record]:
         """Read records, in as few calls as the store's largest allows."""
-        size = self._capabilities.batches_per_call
+        size = self._store.capabilities.batches_per_call
         records: list[Record] = []
         for start in range(0, len(keys), size):
             part = keys[start : start + size]
