@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from plusone.errors import ConfigurationError
+from plusone.statistics import DEADLINE_SECONDS_MAX, TOKEN_RETENTION_SECONDS_MAX, WAITING_MAX
 
 DEFAULT_PATH: Final = "plusone.toml"
 DEFAULT_STORE: Final = "default"
@@ -22,7 +23,6 @@ ENVIRONMENT_PREFIX: Final = "PLUSONE_"
 _TESTS_PREFIX: Final = "PLUSONE_TEST_"  # where the test suite finds servers; no setting of ours
 
 StoreName = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,63}\Z")]
-Seconds = Annotated[float, Meta(gt=0, le=3_155_760_000)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,13 +34,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     port: Annotated[int, Meta(ge=1, le=65_535)] = 8000
     workers: Annotated[int, Meta(ge=1, le=1_024)] = 1
     """Processes that serve. Each has its own connection to every store."""
-    timeout: Annotated[float, Meta(gt=0, le=60)] = 10.0
+    timeout: Annotated[float, Meta(ge=0.001, le=DEADLINE_SECONDS_MAX)] = 10.0
     """Each operation's deadline, over all its attempts."""
-    waiting_max: Annotated[int, Meta(ge=1)] = 100_000
+    waiting_max: Annotated[int, Meta(ge=1, le=WAITING_MAX)] = 100_000
     """Operations that may wait in one worker before new ones are refused with `overloaded`."""
     on_gap: Literal["continue", "stop"] = "continue"
     """What to do when a datastore turns out to have lost acknowledged operations."""
-    token_retention: Annotated[float, Meta(ge=1, le=3_155_760_000)] = 86_400.0
+    token_retention: Annotated[float, Meta(ge=1, le=TOKEN_RETENTION_SECONDS_MAX)] = 86_400.0
     """How long an idempotency key is remembered, at least."""
     body_bytes_max: Annotated[int, Meta(ge=1_024, le=2**30)] = 4_194_304
     """The largest request body."""

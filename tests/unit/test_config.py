@@ -62,7 +62,7 @@ def test_where_the_test_suite_finds_servers_is_no_setting() -> None:
         ('port = "80"', "plusone.toml: port: Expected `int`, got `str`"),
         ("port = 0", "plusone.toml: port: Expected `int` >= 1"),
         ("port = true", "plusone.toml: port: Expected `int`, got `bool`"),
-        ("timeout = nan", "plusone.toml: timeout: Expected `float` > 0.0"),
+        ("timeout = nan", "plusone.toml: timeout: Expected `float` >= 0.001"),
         ("timeout = 61", "plusone.toml: timeout: Expected `float` <= 60.0"),
         ('on_gap = "panic"', "plusone.toml: on_gap: Invalid enum value 'panic'; allowed are continue, stop"),
         ('[stores]\nEU = "memory://"', "plusone.toml: stores: Expected `str` matching regex"),
