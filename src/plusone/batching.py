@@ -104,7 +104,6 @@ class Batch(msgspec.Struct, eq=False):
     entries: list[Entry]
     operations: tuple[Operation, ...] | list[Operation]
     deadline: float
-    at_ms: int
     at: datetime
     writes_tokens: bool
     request: GuardedAdd | None = None
@@ -163,27 +162,26 @@ class Batch(msgspec.Struct, eq=False):
         first = 0
         for group, _, _ in self.entries:
             if group.token is not None:
-                notes = tokens.notes(group, folded.outcomes[first], start[0], start[1], behind_set, self.at_ms)
+                notes = tokens.notes(group, folded.outcomes[first], start[0], start[1], behind_set)
                 writes.append(TokenWrite(group.token, notes, before))
             behind_set = behind_set or (first == 0 and folded.guard.restart)
             first += len(group.operations)
         return tuple(writes)
 
 
-def form(lane: Lane, entries: list[Entry], at_ms: int, at: datetime) -> Batch:
+def form(lane: Lane, entries: list[Entry], at: datetime) -> Batch:
     """The batch of these entries."""
     group, _, deadline = entries[0]
     if len(entries) == 1:
-        return Batch(lane, entries, group.operations, deadline, at_ms, at, group.token is not None)
+        return Batch(lane, entries, group.operations, deadline, at, group.token is not None)
     if group.bare and all(entry[0] is group for entry in entries):
         operations = [group.operations[0]] * len(entries)
-        return Batch(lane, entries, operations, entries[-1][2], at_ms, at, False)
+        return Batch(lane, entries, operations, entries[-1][2], at, False)
     return Batch(
         lane,
         entries,
         [operation for entry in entries for operation in entry[0].operations],
         max(entry[2] for entry in entries),
-        at_ms,
         at,
         any(entry[0].token is not None for entry in entries),
     )

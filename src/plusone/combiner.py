@@ -168,10 +168,9 @@ class Combiner:
                 else:
                     self._fail(batch, answering.verdict(batch))
             if self._ready and len(flight) < room:
-                at_ms = self._clock.wall_ms()
-                at = utc(at_ms)
+                at = utc(self._clock.wall_ms())
                 while self._ready and len(flight) < room:
-                    fresh = self._freeze(self._ready.popleft(), now, at_ms, at)
+                    fresh = self._freeze(self._ready.popleft(), now, at)
                     if fresh is not None:
                         flight.append(fresh)
             if flight:
@@ -181,7 +180,7 @@ class Combiner:
             self._forget_idle_lanes(now)
         self._finish_if_drained()
 
-    def _freeze(self, lane: Lane, now: float, at_ms: int, at: datetime) -> Batch | None:
+    def _freeze(self, lane: Lane, now: float, at: datetime) -> Batch | None:
         """Make the lane's next batch of those who still wait; None if nobody does."""
         entries, gone = lane.take(now, self._capabilities.tokens_per_batch)
         for entry in gone:
@@ -189,7 +188,7 @@ class Combiner:
         if not entries:
             self._release(lane)
             return None
-        batch = form(lane, entries, at_ms, at)
+        batch = form(lane, entries, at)
         self._seq += 1
         if lane.acked and now - lane.acked_at > ACKED_REMEMBERED_SECONDS:
             lane.acked = 0

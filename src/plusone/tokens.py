@@ -15,7 +15,7 @@ import msgspec
 from plusone.errors import TokenReused
 from plusone.folding import Group, fold
 from plusone.stores.protocol import TokenRecord
-from plusone.types import Operation, Outcome, utc
+from plusone.types import Operation, Outcome, milliseconds, utc
 
 
 class _Notes(msgspec.Struct, frozen=True, array_like=True):
@@ -39,7 +39,7 @@ def fingerprint(operations: Sequence[Operation]) -> str:
     return hashlib.blake2b(msgspec.json.encode(subject), digest_size=16).hexdigest()
 
 
-def notes(group: Group, first: Outcome, start_value: int, start_revision: int, behind_set: bool, at_ms: int) -> str:
+def notes(group: Group, first: Outcome, start_value: int, start_revision: int, behind_set: bool) -> str:
     """What to keep for a group whose first outcome, in a fold from the start state, is `first`."""
     revision_before = first.revision - first.applied
     return _encode(
@@ -48,7 +48,7 @@ def notes(group: Group, first: Outcome, start_value: int, start_revision: int, b
             behind_set,
             first.previous if behind_set else first.previous - start_value,
             revision_before - start_revision,
-            at_ms,
+            milliseconds(first.at),
         )
     ).decode()
 

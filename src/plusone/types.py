@@ -181,6 +181,11 @@ def utc(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
+def milliseconds(moment: datetime) -> int:
+    """A time as whole milliseconds since 1970."""
+    return round(moment.timestamp() * 1000)
+
+
 def ttl_milliseconds(ttl: float | None) -> int | None:
     """A time to live in seconds as whole milliseconds; raises `InvalidRequest` outside 1 ms to a hundred years."""
     if ttl is None:

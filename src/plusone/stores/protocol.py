@@ -61,8 +61,6 @@ class GuardedAdd(msgspec.Struct, frozen=True, gc=False):
     ttl_ms: int | None = None
     """If the record is dead and comes to life: milliseconds from the step's own `now`; None means for ever."""
     tokens: tuple[TokenWrite, ...] = ()
-    at_ms: int = 0
-    """The writer's clock at the first send, in milliseconds since 1970."""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
