@@ -1,0 +1,1 @@
+"""The lab: what shows on a deployment of your own that counting is exact."""
