@@ -1,0 +1,1 @@
+"""The HTTP service. It meets counters only through the façade."""

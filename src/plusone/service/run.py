@@ -1,0 +1,78 @@
+"""The process that serves: Granian's main process, which watches the workers and hands signals on to them."""
+
+from __future__ import annotations
+
+import ipaddress
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops
+
+from plusone.config import Settings
+from plusone.errors import ConfigurationError
+from plusone.service import log
+from plusone.service.app import document, make_app
+from plusone.service.front import Front
+from plusone.service.stores import Stores
+
+_log = structlog.stdlib.get_logger("plusone.service")
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; return when everything accepted has been answered, or the grace period is over.
+
+    Raises `ConfigurationError` for settings that cannot be served, and `SystemExit` when a worker ended by itself.
+    """
+    _check_loopback(settings.host)
+    Stores(settings)  # wrong store URLs are told here, not by every worker
+    log.configure(settings)
+    with tempfile.TemporaryDirectory(prefix="plusone-") as folder:
+        shared = Path(folder) if settings.workers > 1 else None
+        server = Granian(
+            "plusone",
+            address=settings.host,
+            port=settings.port,
+            interface=Interfaces.ASGI,
+            workers=settings.workers,
+            loop=Loops.uvloop,
+            http=HTTPModes.http1,
+            websockets=False,
+            backlog=4096,
+            backpressure=65_536,  # how many operations may wait is the combiner's to say
+            workers_kill_timeout=settings.grace,  # type: ignore[arg-type]  # handed to join(), which takes fractions
+            log_dictconfig={"version": 1, "loggers": {}, "handlers": {}, "formatters": {}, "incremental": False},
+        )
+        _log.info("serving without keys, for this machine only", url=_url(settings), workers=settings.workers)
+        server.serve(target_loader=partial(_load, settings, shared), wrap_loader=False)
+    _log.info("stopped")
+
+
+def openapi() -> dict[str, Any]:
+    """The OpenAPI document of the service with default settings."""
+    return document(Settings())
+
+
+def _load(settings: Settings, shared: Path | None) -> Front:
+    log.configure(settings)
+    return make_app(settings, shared)
+
+
+def _check_loopback(host: str) -> None:
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ConfigurationError(
+            f"host: {host} is not a loopback address, and keys are not available yet: anybody could count."
+            " Serve on 127.0.0.1, ::1 or localhost"
+        )
+
+
+def _url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"

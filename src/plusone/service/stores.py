@@ -1,0 +1,106 @@
+"""The stores that one worker serves, by name: opened before the first request, drained after the last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+
+import plusone
+from plusone.config import Settings
+from plusone.counters import Counters
+from plusone.errors import PlusoneError
+from plusone.service.messages import rfc3339_ms
+from plusone.service.problems import UnknownStore
+from plusone.statistics import Statistics
+
+
+class GapReport(msgspec.Struct, frozen=True):
+    """A store was found to have lost acknowledged operations of one counter."""
+
+    counter: str
+    """`account/name`."""
+    acked: int
+    """The number of the last batch that the store had acknowledged."""
+    last: int
+    """The number of the last one that it still has."""
+    at: str
+
+
+class StoreReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether one store can serve."""
+
+    ready: bool
+    detail: str | None = None
+    """Why not."""
+    recent_gaps: tuple[GapReport, ...] = ()
+    """Losses found in the last five minutes. Counting goes on; somebody should look at the datastore."""
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether this worker can serve, and each of its stores."""
+
+    ready: bool
+    stopping: bool
+    stores: dict[str, StoreReport]
+
+
+class Stores:
+    """Named counters, and whether they are to be had."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises `ConfigurationError` for a URL that names no store; nothing is connected yet."""
+        self.stopping = False
+        self._counters = {
+            name: plusone.open(
+                url,
+                timeout=settings.timeout,
+                waiting_max=settings.waiting_max,
+                on_gap=settings.on_gap,
+                token_retention=settings.token_retention,
+            )
+            for name, url in settings.stores.items()
+        }
+
+    async def open(self) -> None:
+        """Connect to each; raises what the first that cannot be reached raises, its name in front."""
+        for name, counters in self._counters.items():
+            try:
+                await counters.__aenter__()
+            except PlusoneError as error:
+                error.add_note(f"store {name}")
+                raise
+
+    async def close(self) -> None:
+        """Answer everything that waits, and let go of the datastores."""
+        self.stopping = True
+        await asyncio.gather(*(counters.close() for counters in self._counters.values()))
+
+    def named(self, name: str) -> Counters:
+        """The counters of one store; raises `UnknownStore`."""
+        counters = self._counters.get(name)
+        if counters is None:
+            raise UnknownStore(f"there is no store {name!r}; known are {', '.join(self._counters)}")
+        return counters
+
+    def statistics(self) -> Mapping[str, Statistics]:
+        """What each store's combiner did."""
+        return {name: counters.statistics for name, counters in self._counters.items()}
+
+    async def readiness(self) -> Readiness:
+        """Ask every store."""
+        reports = await asyncio.gather(*(self._report(counters) for counters in self._counters.values()))
+        stores = dict(zip(self._counters, reports, strict=True))
+        ready = not self.stopping and all(report.ready for report in reports)
+        return Readiness(ready, self.stopping, stores)
+
+    async def _report(self, counters: Counters) -> StoreReport:
+        gaps = tuple(
+            GapReport(gap.key, gap.acked, gap.last, rfc3339_ms(gap.at_ms)) for gap in counters.statistics.recent_gaps
+        )
+        try:
+            await counters.check()
+        except PlusoneError as error:
+            return StoreReport(False, str(error), gaps)
+        return StoreReport(True, None, gaps)
