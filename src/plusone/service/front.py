@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
+import os
+import signal
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter
 from typing import Any, Final, TypeAlias
@@ -151,6 +154,7 @@ class Front:
             _log.error("cannot start", reason=str(error), notes=getattr(error, "__notes__", []))
             await send({"type": "lifespan.startup.failed"})
             return
+        _end_with_the_main_process()
         publishing = asyncio.create_task(self._publish())
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -165,6 +169,19 @@ class Front:
         while True:
             await asyncio.sleep(PUBLISH_SECONDS)
             self._metrics.publish()
+
+
+def _end_with_the_main_process() -> None:
+    """Drain and exit when the main process is killed: its workers would go on, holding the port, watched by nobody."""
+    main = multiprocessing.parent_process()
+    if main is not None:
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            loop.remove_reader(main.sentinel)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        loop.add_reader(main.sentinel, end)
 
 
 def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:

@@ -41,5 +41,3 @@ def configure(settings: Settings) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
-    # The server tells of every start and stop of a worker; what goes wrong is enough.
-    logging.getLogger("_granian").setLevel(logging.WARNING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import structlog
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
+from granian.log import LogLevels
 
 from plusone.config import Settings
 from plusone.errors import ConfigurationError
@@ -25,9 +27,12 @@ _log = structlog.stdlib.get_logger("plusone.service")
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; return when everything accepted has been answered, or the grace period is over.
 
-    Raises `ConfigurationError` for settings that cannot be served, and `SystemExit` when a worker ended by itself.
+    On a signal the workers stop listening, which is how readiness fails; they finish the requests under way, close the
+    connections, and answer what still waits in their combiners. Raises `ConfigurationError` for settings that cannot
+    be served, and `SystemExit` when a worker ended by itself.
     """
     _check_loopback(settings.host)
+    _check_free(settings)
     Stores(settings)  # wrong store URLs are told here, not by every worker
     log.configure(settings)
     with tempfile.TemporaryDirectory(prefix="plusone-") as folder:
@@ -44,7 +49,8 @@ def serve(settings: Settings) -> None:
             backlog=4096,
             backpressure=65_536,  # how many operations may wait is the combiner's to say
             workers_kill_timeout=settings.grace,  # type: ignore[arg-type]  # handed to join(), which takes fractions
-            log_dictconfig={"version": 1, "loggers": {}, "handlers": {}, "formatters": {}, "incremental": False},
+            log_level=LogLevels.warning,  # it tells of every start and stop of a worker; what goes wrong is enough
+            log_dictconfig={"loggers": {}, "handlers": {}, "formatters": {}},  # its lines go to our log
         )
         _log.info("serving without keys, for this machine only", url=_url(settings), workers=settings.workers)
         server.serve(target_loader=partial(_load, settings, shared), wrap_loader=False)
@@ -63,14 +69,28 @@ def _load(settings: Settings, shared: Path | None) -> Front:
 
 def _check_loopback(host: str) -> None:
     try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = False
     if not loopback:
         raise ConfigurationError(
             f"host: {host} is not a loopback address, and keys are not available yet: anybody could count."
-            " Serve on 127.0.0.1, ::1 or localhost"
+            " Serve on 127.0.0.1 or ::1"
         )
+
+
+def _check_free(settings: Settings) -> None:
+    """Raise `ConfigurationError` if the port is taken: by another plusone too, with which we would share it unseen.
+
+    The server's own sockets ask for SO_REUSEPORT, so that each worker can have one.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ConfigurationError(f"port: cannot listen on {_url(settings)}: {error.strerror}") from None
 
 
 def _url(settings: Settings) -> str:

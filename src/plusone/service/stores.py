@@ -42,7 +42,6 @@ class Readiness(msgspec.Struct, frozen=True):
     """Whether this worker can serve, and each of its stores."""
 
     ready: bool
-    stopping: bool
     stores: dict[str, StoreReport]
 
 
@@ -51,7 +50,6 @@ class Stores:
 
     def __init__(self, settings: Settings) -> None:
         """Raises `ConfigurationError` for a URL that names no store; nothing is connected yet."""
-        self.stopping = False
         self._counters = {
             name: plusone.open(
                 url,
@@ -74,7 +72,6 @@ class Stores:
 
     async def close(self) -> None:
         """Answer everything that waits, and let go of the datastores."""
-        self.stopping = True
         await asyncio.gather(*(counters.close() for counters in self._counters.values()))
 
     def named(self, name: str) -> Counters:
@@ -92,8 +89,7 @@ class Stores:
         """Ask every store."""
         reports = await asyncio.gather(*(self._report(counters) for counters in self._counters.values()))
         stores = dict(zip(self._counters, reports, strict=True))
-        ready = not self.stopping and all(report.ready for report in reports)
-        return Readiness(ready, self.stopping, stores)
+        return Readiness(all(report.ready for report in reports), stores)
 
     async def _report(self, counters: Counters) -> StoreReport:
         gaps = tuple(
