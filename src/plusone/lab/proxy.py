@@ -39,7 +39,7 @@ Event: TypeAlias = Literal[
 """What a proxy counts.
 
 `requests` are those that the matcher let be subject to faults. A cut after the request counts when the reply was there
-to be lost. `ghosts` are delayed requests that the datastore answered after their client had gone; `refused` are
+to be lost. `ghosts` are requests that the datastore answered after their client had gone, any of them; `refused` are
 connections that it did not take.
 """
 
@@ -93,6 +93,11 @@ class Proxy:
         address = f"127.0.0.1:{self.port}"
         return self._parts._replace(netloc=f"{credentials}@{address}" if credentials else address).geturl()
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that are held back, or that the datastore has not yet answered."""
+        return sum(link.in_flight for link in self._links)
+
     async def __aenter__(self) -> Proxy:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Link(self).client, "127.0.0.1", 0)
@@ -145,6 +150,10 @@ class _Link:
         self._held: list[bytes] | None = None
         """What the client sent of a request that is being delayed."""
         self._release: asyncio.TimerHandle | None = None
+
+    @property
+    def in_flight(self) -> bool:
+        return self._held is not None or not (self._replied or self._server.ended)
 
     def cut(self) -> None:
         """End both connections at once, and forget what was held."""
@@ -223,8 +232,8 @@ class _Link:
             self.client.write(data)
 
     def _client_lost(self) -> None:
-        # A delayed request is on its way and cannot be called back; its reply, which nobody awaits, ends the link.
-        if self._held is None:
+        # A request on its way cannot be called back; its reply, which nobody awaits, ends the link.
+        if not self.in_flight:
             if self._connecting is not None:
                 self._connecting.cancel()
             self._server.close()
