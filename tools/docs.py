@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import typer
 
-from plusone import errors
+from plusone import config, errors
 from plusone.cli import app
 from plusone.cli.printing import EXIT_CODES, promises
 from plusone.stores.registry import STORES, store_class
@@ -37,6 +40,7 @@ def documents() -> dict[str, str]:
     parts = {
         "README.md": {"guarantees": guarantee_table()},
         "docs/cli.md": {"commands": cli_reference(), "exit-codes": exit_code_table()},
+        "docs/configuration.md": {"settings": settings_table()},
         "docs/errors.md": {"tree": error_tree(), "errors": error_table()},
     }
     made = {}
@@ -78,6 +82,23 @@ def cli_reference() -> str:
         if rows:
             sections.append(table(["", ""], rows) + "\n")
     return "\n".join(sections)
+
+
+def settings_table() -> str:
+    """The settings with their defaults, and the docstrings beneath them, which only the source has."""
+    (body,) = (
+        node.body
+        for node in ast.parse(Path(config.__file__).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and node.name == "Settings"
+    )
+    meanings: dict[str, str] = {}
+    for field, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            said = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+            meanings[field.target.id] = " ".join(str(said).split())
+    defaults = msgspec.to_builtins(config.Settings())
+    rows = ([f"`{key}`", f"`{json.dumps(defaults[key])}`", meaning] for key, meaning in meanings.items())
+    return table(["setting", "default", "meaning"], rows)
 
 
 def exit_code_table() -> str:

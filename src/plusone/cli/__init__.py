@@ -223,7 +223,7 @@ def stores(as_json: Json = False) -> None:
 
 @app.command()
 def serve(
-    store: Store = None,
+    store: Annotated[str | None, typer.Option(help="The default store's URL. Else PLUSONE_STORE.")] = None,
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. Without keys only a loopback one.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
@@ -247,7 +247,7 @@ def openapi() -> None:
     with explained(as_json=False):
         with _needs_server():
             from plusone.service.run import openapi as document
-        print_json(document())
+        typer.echo(msgspec.json.format(msgspec.json.encode(document()), indent=2).decode())
 
 
 @app.command()

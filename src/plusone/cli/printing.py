@@ -44,10 +44,10 @@ def explained(as_json: bool) -> Iterator[None]:
             typer.echo(f"plusone: {error}", err=True)
             if isinstance(error, NotCounted | OutcomeUnknown):
                 typer.echo(error.__doc__, err=True)
-        raise typer.Exit(_exit_code(error)) from None
+        raise typer.Exit(exit_code(error)) from None
 
 
-def _exit_code(error: PlusoneError) -> int:
+def exit_code(error: PlusoneError) -> int:
     if isinstance(error, InvalidRequest | ConfigurationError):
         return 2
     if isinstance(error, Rejected):

@@ -1,0 +1,57 @@
+"""What the documents say is what the code does: generated parts are current, examples run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from plusone.config import load
+from tools import docs
+
+README = (docs.ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", docs.documents())
+def test_generating_again_changes_nothing(name: str) -> None:
+    assert docs.documents()[name] == (docs.ROOT / name).read_text(encoding="utf-8"), "run: make docs"
+
+
+def test_the_readmes_python_runs(tmp_path: Path) -> None:
+    answers = []
+    for block in blocks("python"):
+        command = [sys.executable, "-W", "error", "-c", block]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert run.stderr == ""
+        answers.append(run.stdout)
+    assert answers == ["True 1\n", "yours\n"]
+
+
+def test_the_readmes_commands_run(tmp_path: Path) -> None:
+    commands = [line for block in blocks("console") for line in re.findall(r"^\$ plusone (.*)$", block, re.MULTILINE)]
+    assert [command.split()[0] for command in commands] == ["increment", "get", "serve"]
+    for command in commands[:2]:  # what serves is called by the service's tests
+        arguments = [sys.executable, "-c", "from plusone.cli import main; main()", *command.split()]
+        run = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_the_readmes_configuration_loads(tmp_path: Path) -> None:
+    (block,) = blocks("toml")
+    (tmp_path / "plusone.toml").write_text(block, encoding="utf-8")
+    assert load(tmp_path / "plusone.toml").stores == tomllib.loads(block)["stores"]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in ("cli", "errors"))])
+def test_links_lead_to_files(name: str) -> None:
+    file = docs.ROOT / name
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", file.read_text(encoding="utf-8")):
+        assert (file.parent / target).exists(), target
