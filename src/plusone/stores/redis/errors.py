@@ -1,0 +1,93 @@
+"""redis-py's exceptions as ours: each definite (it was not applied) or ambiguous.
+
+Definite is what the server answers before it runs the script, and every failure to connect, since connecting is a step
+of its own here: nothing has been sent by then. What is not listed is ambiguous.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from typing import Final
+
+from redis import exceptions as redis
+
+from plusone.errors import OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
+
+Verdict = type[StoreUnavailable] | type[StoreRefused] | type[OutcomeUnknown]
+
+BY_CLASS: Final[Mapping[type[Exception], Verdict]] = {
+    # The server said no before it ran anything, and may say yes later.
+    redis.NoScriptError: StoreUnavailable,
+    redis.OutOfMemoryError: StoreUnavailable,
+    redis.ReadOnlyError: StoreUnavailable,
+    redis.BusyLoadingError: StoreUnavailable,
+    redis.MasterDownError: StoreUnavailable,
+    redis.ClusterDownError: StoreUnavailable,
+    redis.MovedError: StoreUnavailable,
+    redis.AskError: StoreUnavailable,
+    redis.TryAgainError: StoreUnavailable,
+    redis.MaxConnectionsError: StoreUnavailable,
+    # It will go on saying no until somebody changes a setting.
+    redis.AuthenticationError: StoreRefused,
+    redis.AuthenticationWrongNumberOfArgsError: StoreRefused,
+    redis.AuthorizationError: StoreRefused,
+    redis.NoPermissionError: StoreRefused,
+    redis.ExternalAuthProviderError: StoreRefused,
+    redis.ClusterCrossSlotError: StoreRefused,
+    # The driver refused to send it.
+    redis.DataError: StoreRefused,
+    # The connection broke, or the answer cannot be read, or it may come from the middle of the script.
+    redis.ConnectionError: OutcomeUnknown,
+    redis.TimeoutError: OutcomeUnknown,
+    redis.InvalidResponse: OutcomeUnknown,
+    redis.ResponseError: OutcomeUnknown,
+    redis.RedisError: OutcomeUnknown,
+    redis.ExecAbortError: OutcomeUnknown,
+    redis.ModuleError: OutcomeUnknown,
+    redis.NoSuchFieldsetError: OutcomeUnknown,
+    # Of parts of the driver that are not used here.
+    redis.ChildDeadlockedError: OutcomeUnknown,
+    redis.ClusterError: OutcomeUnknown,
+    redis.CrossSlotTransactionError: OutcomeUnknown,
+    redis.IncorrectPolicyType: OutcomeUnknown,
+    redis.InvalidPipelineStack: OutcomeUnknown,
+    redis.LockError: OutcomeUnknown,
+    redis.LockNotOwnedError: OutcomeUnknown,
+    redis.PubSubError: OutcomeUnknown,
+    redis.RedisClusterException: OutcomeUnknown,
+    redis.SlotNotCoveredError: OutcomeUnknown,
+    redis.WatchError: OutcomeUnknown,
+}
+
+BY_CODE: Final[Mapping[str, Verdict]] = {
+    "NOREPLICAS": StoreUnavailable,
+    "MISCONF": StoreUnavailable,
+    "BUSY": StoreUnavailable,
+}
+"""Error codes for which redis-py has no class: the first word of a plain `ResponseError`."""
+
+
+def translate(error: Exception) -> PlusoneError:
+    """What an exchange that had been sent came to."""
+    text = f"Redis: {error}"
+    if isinstance(error, redis.ResponseError) and "on @user_script" in str(error):
+        # Out of the running script, which keeps what it wrote before. Only the memory check is made before any write.
+        return StoreUnavailable(text) if isinstance(error, redis.OutOfMemoryError) else OutcomeUnknown(text)
+    if type(error) is redis.ResponseError:
+        return BY_CODE.get(str(error).partition(" ")[0], OutcomeUnknown)(text)
+    return BY_CLASS.get(type(error), OutcomeUnknown)(text)
+
+
+def while_connecting(error: Exception) -> PlusoneError:
+    """A failure before anything was sent, which therefore is definite."""
+    text = f"Redis: {error}" if str(error) else "Redis: no connection in time"
+    answered = isinstance(error, redis.ResponseError) and translate(error).__class__ is not StoreUnavailable
+    untrusted = isinstance(error.__context__, ssl.SSLCertVerificationError)
+    if answered or untrusted or BY_CLASS.get(type(error)) is StoreRefused:
+        return StoreRefused(text)
+    return StoreUnavailable(text)
+
+
+CONNECTING: Final = (redis.RedisError, OSError, asyncio.TimeoutError)

@@ -1,0 +1,195 @@
+"""Counters in Redis or Valkey: one hash each, and one Lua script that is the protocol's one step.
+
+The server's clock decides what has expired. Acknowledged operations are as durable as the server's persistence and
+replication make them; with `wait=N` in the URL an operation is acknowledged when N replicas have it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+from redis.exceptions import NoScriptError, ResponseError
+
+from plusone.clock import Clock
+from plusone.errors import OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
+from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
+from plusone.stores.redis import listing
+from plusone.stores.redis.connections import Connections, command
+from plusone.stores.redis.errors import translate
+from plusone.stores.redis.keys import counter_key
+from plusone.stores.redis.packing import corrupt, pack_call, unpack_answers, unpack_record
+from plusone.stores.redis.settings import Settings
+from plusone.stores.registry import StoreURL
+
+OLDEST_VERSION: Final = (7, 0)
+"""From here on a script that writes is refused before it starts where it could not finish."""
+SCRIPT: Final = files(__package__).joinpath("step.lua").read_bytes()
+SCRIPT_ID: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
+
+_log = logging.getLogger("plusone.redis")
+
+
+class RedisStore:
+    """`redis://[user:password@]host:port/db`, `rediss://` with TLS; the parameters are those of `Settings`."""
+
+    CAPABILITIES = Capabilities(
+        title="Redis, Valkey",
+        schemes=("redis", "rediss"),
+        durable="what the server's persistence survives: with appendfsync everysec all but the last second",
+        linearizable=True,
+        survives_failover="the last acknowledged ones may be lost, which is noticed; wait=N narrows that",
+        eventual_reads=False,
+        lists=True,
+        ttl_clock="datastore",
+        token_retention="kept for the retention, unless the server's maxmemory-policy evicts them",
+        sessions_kept_minutes=5,
+        batches_per_call=256,
+        calls_in_flight=2,
+        tested_on="Redis 7.0",
+    )
+
+    @classmethod
+    def from_url(cls, url: StoreURL, *, clock: Clock, token_retention_ms: int) -> RedisStore:
+        return cls(Settings.from_url(url), token_retention_ms=token_retention_ms)
+
+    def __init__(self, settings: Settings, *, token_retention_ms: int) -> None:
+        self.capabilities = msgspec.structs.replace(self.CAPABILITIES, eventual_reads=settings.replica is not None)
+        self._settings = settings
+        self._token_retention_ms = token_retention_ms
+        self.primary = Connections(settings.connector(settings.host, settings.port), settings.connections)
+        self.replica = self.primary
+        if settings.replica is not None:
+            self.replica = Connections(settings.connector(*settings.replica), settings.connections)
+        self._opened = False
+
+    async def open(self) -> None:
+        if self._opened:
+            return
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_ms / 1000):
+                info, loaded = await self.primary.exchange(command("INFO") + command("SCRIPT", "LOAD", SCRIPT), 2)
+        except TimeoutError:
+            raise StoreUnavailable("Redis: no answer in time") from None
+        facts = _facts(info)
+        _check_version(facts)
+        _definite(loaded)
+        _warn_of_eviction(facts["maxmemory_policy"])
+        self._opened = True
+
+    async def apply(self, batch: Sequence[GuardedAdd]) -> Sequence[Answer | PlusoneError]:
+        if not batch:
+            return []
+        settings = self._settings
+        keys, packed = pack_call(
+            batch,
+            prefix=settings.prefix,
+            waits=settings.wait > 0,
+            token_retention_ms=self._token_retention_ms,
+        )
+        replies = await self._evaluate("EVALSHA", SCRIPT_ID, keys, packed)
+        if isinstance(replies[0], NoScriptError):
+            # The server forgot its scripts (a restart, a failover): it ran nothing, so this repeats nothing.
+            replies = await self._evaluate("EVAL", SCRIPT, keys, packed)
+        if isinstance(replies[0], ResponseError):
+            raise translate(replies[0])
+        answers = unpack_answers(replies[0], batch)
+        if settings.wait:
+            return _with_replicas(answers, replies[1], settings.wait)
+        return answers
+
+    async def read(self, keys: Sequence[str], *, strong: bool) -> Sequence[Record]:
+        if not keys:
+            return []
+        prefix = self._settings.prefix
+        return await self._read([counter_key(prefix, key) for key in keys], self.primary if strong else self.replica)
+
+    async def list(
+        self, prefix: str, limit: int, page_token: str | None
+    ) -> tuple[Sequence[tuple[str, Record]], str | None]:
+        """Goes by SCAN: its cost grows with everything in the database, and other programs' keys make pages short."""
+        keys, following = await listing.page(self.primary, self._settings.prefix, prefix, limit, page_token)
+        records = await self.read(keys, strong=True)
+        return [(key, record) for key, record in zip(keys, records, strict=True) if record.exists], following
+
+    async def check(self) -> None:
+        [reply] = await self.primary.exchange(command("INFO", "replication"))
+        facts = _facts(reply)
+        if facts["role"] != "master":
+            raise StoreUnavailable("Redis: the server is a replica; operations need the primary")
+        if int(facts["connected_slaves"]) < self._settings.wait:
+            raise StoreUnavailable(
+                f"Redis: {facts['connected_slaves']} replicas are connected, and wait={self._settings.wait}"
+            )
+
+    async def close(self) -> None:
+        self._opened = False
+        await self.primary.close()
+        if self.replica is not self.primary:
+            await self.replica.close()
+
+    async def _evaluate(self, how: str, script: str | bytes, keys: Sequence[str], packed: bytes) -> Sequence[Any]:
+        """Run the script, and have WAIT speak for it on the same connection."""
+        call = command(how, script, len(keys), *keys, packed)
+        settings = self._settings
+        if settings.wait:
+            return await self.primary.exchange(call + command("WAIT", settings.wait, settings.wait_timeout_ms), 2)
+        return await self.primary.exchange(call)
+
+    async def _read(self, redis_keys: Sequence[str], server: Connections) -> Sequence[Record]:
+        # The time first: a record that was alive then, and is found unchanged, was alive during this call.
+        commands = [command("TIME"), *(command("HGET", key, "s") for key in redis_keys)]
+        time, *states = await server.exchange(b"".join(commands), len(commands))
+        seconds, microseconds = _definite(time)
+        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        return [unpack_record(_state(state), now_ms) for state in states]
+
+
+def _facts(info: Any) -> dict[str, str]:
+    """What INFO says, by name."""
+    lines = _definite(info).decode().splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _check_version(facts: dict[str, str]) -> None:
+    version = facts["redis_version"]
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERSION:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        raise StoreRefused(f"Redis: the server is version {version}; plusone needs {oldest} or later")
+
+
+def _warn_of_eviction(policy: str) -> None:
+    if policy != "noeviction":
+        lost = "counters" if policy.startswith("allkeys") else "tokens and counters with a ttl"
+        _log.warning("maxmemory-policy is %s: when memory is short Redis drops %s; set noeviction", policy, lost)
+
+
+def _with_replicas(
+    answers: Sequence[Answer | PlusoneError], replicas: Any, wanted: int
+) -> Sequence[Answer | PlusoneError]:
+    """The answers, where those that tell of a write hold only if enough replicas have it."""
+    if isinstance(replicas, int) and replicas >= wanted:
+        return answers
+    unmet = OutcomeUnknown(f"Redis: of {wanted} replicas that must have the write, WAIT answered: {replicas}")
+    return [
+        unmet if isinstance(answer, Answer) and (answer.status in ("applied", "duplicate") or answer.tokens) else answer
+        for answer in answers
+    ]
+
+
+def _definite(reply: Any) -> Any:
+    """The reply to a command that changes nothing, or its error raised."""
+    if isinstance(reply, ResponseError):
+        raise translate(reply)
+    return reply
+
+
+def _state(reply: Any) -> Any:
+    if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
+        raise corrupt()
+    return _definite(reply)
