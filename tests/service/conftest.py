@@ -1,0 +1,40 @@
+"""One service on memory for all tests that only ask it something; each test counts under names of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import httpx
+import pytest
+
+from tests.service.running import Running
+
+_numbers = count()
+
+SETTINGS = """
+body_bytes_max = 1_000_000
+hit_route = true
+cors_origins = ["https://shop.example"]
+[stores]
+default = "memory://"
+second = "memory://"
+"""
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with Running(tmp_path_factory.mktemp("service"), SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture
+def client(service: Running) -> Iterator[httpx.Client]:
+    with service.client() as client:
+        yield client
+
+
+@pytest.fixture
+def name() -> str:
+    """A counter that no other test uses."""
+    return f"counter-{next(_numbers)}"
