@@ -6,6 +6,7 @@ PORT ?= 8000
 STORE ?= sqlite:data/counters.db
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+PLAIN_TESTS := tests/unit tests/conformance/test_memory.py tests/conformance/test_sqlite.py --ignore tests/unit/test_docs.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test quick soak bench docs check plain servers constraints clean
@@ -26,7 +27,8 @@ quick: .venv/dev
 soak: .venv/dev servers
 	PLUSONE_SOAK=1 $(PYTEST) --timeout 7200
 
-bench: .venv/dev servers
+bench: .venv/dev
+	@tools/install-servers redis-server wrk webdis
 	$(BIN)/python -m bench
 
 docs: .venv/dev
@@ -44,11 +46,11 @@ plain: .venv/dev
 	rm -rf .venv-plain
 	$(PYTHON) -m venv .venv-plain
 	.venv-plain/bin/pip install -q -c constraints.txt . pytest pytest-timeout hypothesis
-	.venv-plain/bin/python -m pytest -p no:cacheprovider $(PLAIN_TESTS)
+	.venv-plain/bin/python -m pytest $(PLAIN_TESTS)
 
-# Debian's redis-server, where it is missing and may be installed; elsewhere the tests that need it say so and skip.
+# What the tests start; without it, the tests that need it are skipped and say so.
 servers:
-	@command -v redis-server >/dev/null || tools/install-servers
+	@tools/install-servers redis-server
 
 constraints: .venv/dev
 	@{ head -1 constraints.txt; $(BIN)/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.new

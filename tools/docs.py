@@ -6,7 +6,7 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,9 +23,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     stale = []
-    for name, text in documents().items():
-        file = ROOT / name
-        if file.exists() and file.read_text(encoding="utf-8") == text:
+    for name in GENERATED:
+        file, text = ROOT / name, document(name)
+        if file.read_text(encoding="utf-8") == text:
             continue
         stale.append(name)
         if "--check" not in sys.argv:
@@ -35,21 +35,12 @@ def main() -> None:
     sys.exit(1 if stale and "--check" in sys.argv else 0)
 
 
-def documents() -> dict[str, str]:
-    """Every document with generated parts, as it should be."""
-    parts = {
-        "README.md": {"guarantees": guarantee_table()},
-        "docs/cli.md": {"commands": cli_reference(), "exit-codes": exit_code_table()},
-        "docs/configuration.md": {"settings": settings_table()},
-        "docs/errors.md": {"tree": error_tree(), "errors": error_table()},
-    }
-    made = {}
-    for name, regions in parts.items():
-        text = (ROOT / name).read_text(encoding="utf-8")
-        for marker, content in regions.items():
-            text = replace_region(text, marker, content)
-        made[name] = text
-    return made
+def document(name: str) -> str:
+    """A document with its generated parts as they should be."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for marker, generate in GENERATED[name].items():
+        text = replace_region(text, marker, generate())
+    return text
 
 
 def replace_region(text: str, marker: str, content: str) -> str:
@@ -140,6 +131,14 @@ def table(head: list[str], rows: Iterable[list[str]]) -> str:
 def _one_scheme_per_store() -> list[str]:
     return list({target: scheme for scheme, target in reversed(STORES.items())}.values())[::-1]
 
+
+GENERATED: Final[dict[str, dict[str, Callable[[], str]]]] = {
+    "README.md": {"guarantees": guarantee_table},
+    "docs/cli.md": {"exit-codes": exit_code_table, "commands": cli_reference},
+    "docs/configuration.md": {"settings": settings_table},
+    "docs/errors.md": {"tree": error_tree, "errors": error_table},
+}
+"""For each document, what stands between its markers."""
 
 if __name__ == "__main__":
     main()

@@ -4,84 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import shutil
-import signal
 import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 import plusone
+from tests.servers.process import ServerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("make") is None or not (ROOT / ".venv/bin/plusone").exists(),
-    reason="make run needs make and a .venv: run the tests by `make test`",
-)
+CURL = re.compile(r"^\$ curl -X (\w+) localhost:8000(\S+)\n(.*)$", re.MULTILINE)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+def make_run(port: int, folder: Path) -> list[str]:
+    """`make run` with the environment as it is: `-o` keeps make from building it again."""
+    store = f"sqlite:{folder}/counters.db"
+    return ["make", "-C", str(ROOT), "-o", ".venv/installed", "run", f"PORT={port}", f"STORE={store}"]
 
 
-@contextmanager
-def make_run(port: int, store: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`make run`, ready to answer. The environment is as it is: `-o` only keeps it from being built again."""
-    command = ["make", "-o", ".venv/installed", "run", f"PORT={port}", f"STORE={store}"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+def is_ready(port: int) -> bool:
     try:
-        deadline = time.monotonic() + 60
-        while not answers(port):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, ConnectionError):
+        return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    except httpx.TransportError:
         return False
 
 
-def test_make_run_answers_as_the_readme_says_and_ends_with_make(tmp_path: Path) -> None:
-    curl = re.search(r"^\$ curl -X (\w+) localhost:8000(\S+)\n(.*)$", README, re.MULTILINE)
+@pytest.mark.skipif(
+    shutil.which("make") is None or not (ROOT / ".venv/bin/plusone").exists(),
+    reason="make run is not installed: call the tests by `make test`",
+)
+def test_make_run_answers_as_the_readme_says_and_ends_with_make() -> None:
+    curl = CURL.search((ROOT / "README.md").read_text(encoding="utf-8"))
     assert curl is not None
     method, path, promised = curl.groups()
-    port, store = free_port(), f"sqlite:{tmp_path}/counters.db"
-    with make_run(port, store, tmp_path / "log") as make:
-        request = urllib.request.Request(f"http://localhost:{port}{path}", method=method)
-        with urllib.request.urlopen(request) as response:
-            answer = response.read().decode().strip()
+    with ServerProcess("make-run", make_run, is_ready) as service:
+        answer = httpx.request(method, f"http://127.0.0.1:{service.port}{path}").text
         at = json.loads(answer)["at"]
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", at)
         assert answer == promised.replace(json.loads(promised)["at"], at)
 
-        os.kill(make.pid, signal.SIGTERM)  # make alone, as a supervisor would
-        make.wait(60)
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port))
+        service.stop()  # SIGTERM to make alone, as a supervisor would
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", service.port))
+        assert asyncio.run(votes(f"sqlite:{service.folder}/counters.db")) == 1
 
-    async def read() -> int:
-        async with plusone.open(store) as counters:
-            return (await counters.get("votes")).value
 
-    assert asyncio.run(read()) == 1
+async def votes(store: str) -> int:
+    async with plusone.open(store) as counters:
+        return (await counters.get("votes")).value
