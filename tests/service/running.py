@@ -16,6 +16,7 @@ from types import TracebackType
 import httpx
 
 COMMAND = Path(sys.executable).with_name("plusone")
+MEMORY = '[stores]\ndefault = "memory://"\n'
 START_SECONDS = 20.0
 STOP_SECONDS = 40.0
 
@@ -36,10 +37,10 @@ def clean_environment() -> dict[str, str]:
 class Running:
     """`plusone serve`, ready when entered and stopped by SIGTERM when left. Its log is shown when it will not start."""
 
-    def __init__(self, folder: Path, settings: str = '[stores]\ndefault = "memory://"\n', workers: int = 1) -> None:
+    def __init__(self, folder: Path, settings: str = MEMORY, *, workers: int = 1, host: str = "127.0.0.1") -> None:
         self.folder = folder
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         (folder / "service.toml").write_text(settings)
         self._command = [str(COMMAND), "serve", "--config", "service.toml", "--port", str(self.port)]
         self._command += ["--workers", str(workers)]

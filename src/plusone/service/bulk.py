@@ -26,7 +26,7 @@ class Answers(msgspec.Struct, frozen=True):
 
     results: Sequence[Result]
     replayed: bool
-    """Whether every item was answered with what was remembered."""
+    """Whether nothing was decided anew: every outcome is the remembered one."""
 
 
 async def apply(
@@ -34,11 +34,11 @@ async def apply(
 ) -> Answers:
     """Apply all items of a body. `token` covers, for each counter, the items that have none of their own."""
     items = [_item(raw) for raw in _items(content, media_type, items_max)]
-    operations = [pair for _, pair in items if pair is not None]
-    outcomes = iter(await counters.apply(operations, token=token))
-    results = [_result(item, next(outcomes) if pair is not None else None, as_text=as_text) for item, pair in items]
-    replayed = bool(results) and all(isinstance(result, BulkOutcome) and result.replayed for result in results)
-    return Answers(results, replayed)
+    outcomes = await counters.apply([pair for _, pair in items if pair is not None], token=token)
+    following = iter(outcomes)
+    results = [_result(item, next(following) if pair is not None else None, as_text=as_text) for item, pair in items]
+    decided = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
+    return Answers(results, bool(decided) and all(outcome.replayed for outcome in decided))
 
 
 def pieces(results: Sequence[Result], media_type: str) -> Iterator[bytes]:
@@ -87,4 +87,4 @@ def _result(item: BulkItem | PlusoneError, outcome: Outcome | PlusoneError | Non
     answer = reply(item.name, outcome, item.by, item.ceiling, item.floor, as_text=as_text)
     if isinstance(answer.content, OutcomeAnswer):
         return BulkOutcome(**msgspec.structs.asdict(answer.content), status=200, replayed=answer.replayed)
-    return answer.content
+    return msgspec.structs.replace(answer.content, replayed=answer.replayed)

@@ -95,6 +95,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was to be added, or set."""
     ceiling: Number | None = None
     floor: Number | None = None
+    replayed: bool = False
+    """In a bulk, as for `BulkOutcome`."""
 
 
 class BulkOutcome(OutcomeAnswer, frozen=True, kw_only=True, omit_defaults=True):
