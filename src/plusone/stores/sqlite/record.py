@@ -1,0 +1,141 @@
+"""A counter's row in memory, and the one step upon it. No SQL here, and no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from plusone.errors import CorruptRecord, PlusoneError, StoreUnavailable
+from plusone.stores.protocol import Answer, GuardedAdd, TokenRecord
+
+SESSION_KEPT_MS: Final = 60 * 60 * 1000  # an hour: only writers' clocks stamp them here
+SESSIONS_KEPT: Final = 32
+SESSIONS_MAX: Final = 1_000
+
+
+class Session(msgspec.Struct, array_like=True, frozen=True):
+    """A writer's session, as it stands in the JSON of the column `others`."""
+
+    seq: int
+    value: int | None
+    revision: int
+    existed: int
+    time_ms: int
+
+
+class Row(msgspec.Struct, array_like=True, gc=False):
+    """A row of `counters`, in the order of load.sql; changed in place by the step."""
+
+    id: int
+    """0: not in the database yet."""
+    key: str
+    value: int = 0
+    revision: int = 0
+    expires_ms: int | None = 0
+    updated_ms: int | None = None
+    writer: str = ""
+    """The last writer; empty as long as there was none."""
+    seq: int = 0
+    value_before: int | None = None
+    revision_before: int = 0
+    existed_before: int = 0
+    written_ms: int = 0
+    others: str = "{}"
+    change: Literal[0, 1, 2] = 0
+    """What is not in the database yet: 0 nothing, 1 what update.sql writes, 2 more than that."""
+
+
+_Sessions = dict[str, Session]
+_decode_sessions: Final = msgspec.json.Decoder(_Sessions).decode
+_encode_sessions: Final = msgspec.json.Encoder().encode
+
+
+def step(
+    row: Row, request: GuardedAdd, now_ms: int, recorded: Mapping[tuple[int, str], TokenRecord]
+) -> Answer | PlusoneError:
+    """The protocol's one step. Applied, it leaves the new state in `row`; the tokens are left to the caller to write.
+
+    `recorded` has every unexpired token that the request names, by the row's id and the token.
+    """
+    others: _Sessions | None = None
+    if row.writer == request.writer:
+        last = row.seq
+        if last == request.seq:
+            return Answer("duplicate", row.value_before, row.revision_before, row.existed_before == 1)
+    else:
+        try:
+            others = _decode_sessions(row.others)
+        except msgspec.DecodeError as error:
+            return CorruptRecord(f"the sessions of {row.key!r} are no sessions of ours: {error}")
+        session = others.get(request.writer)
+        last = 0 if session is None else session.seq
+        if session is not None and last == request.seq:
+            return Answer("duplicate", session.value, session.revision, session.existed == 1)
+    if last > request.seq:
+        return Answer("stale")
+    if last < request.acked:
+        return Answer("gap", last=last)
+
+    alive = row.expires_ms is None or row.expires_ms > now_ms
+    value = row.value if alive else 0
+    if request.tokens:
+        known = tuple(recorded[name] for token in request.tokens if (name := (row.id, token.token)) in recorded)
+        if known:
+            return Answer("missed", value, row.revision, alive, tokens=known)
+    if (
+        not request.lo <= value <= request.hi
+        or (request.revision is not None and request.revision != row.revision)
+        or (request.alive is not None and request.alive != alive)
+    ):
+        return Answer("missed", value, row.revision, alive)
+
+    change: Literal[1, 2] = 1
+    if others is not None:
+        if not _take_over(row, others, request.writer, now_ms):
+            return StoreUnavailable(f"{SESSIONS_MAX} writers are using this counter at once; use fewer processes")
+        change = 2
+    answer = Answer("applied", value, row.revision, alive)
+    row.seq = request.seq
+    row.value_before = None if request.closing else value
+    row.revision_before = row.revision
+    row.existed_before = 1 if alive else 0
+    row.written_ms = now_ms
+    if request.applied:
+        row.value = (0 if request.restart else value) + request.total
+        row.revision += request.applied
+        row.updated_ms = now_ms
+        if request.delete:
+            row.expires_ms = 0
+            change = 2
+        elif not alive:
+            row.expires_ms = None if request.ttl_ms is None else now_ms + request.ttl_ms
+            change = 2
+    if change > row.change:
+        row.change = change
+    return answer
+
+
+def _take_over(row: Row, sessions: _Sessions, writer: str, now_ms: int) -> bool:
+    """Move the last writer's session among the others and make `writer` the last; False if there is no room for it."""
+    if row.writer:
+        sessions[row.writer] = Session(
+            row.seq, row.value_before, row.revision_before, row.existed_before, row.written_ms
+        )
+    if sessions.pop(writer, None) is None and not _make_room(sessions, now_ms):
+        return False
+    row.writer = writer
+    row.others = _encode_sessions(sessions).decode()
+    return True
+
+
+def _make_room(sessions: _Sessions, now_ms: int) -> bool:
+    """Prune sessions for a new one, oldest first; False when too many of them are too young to go."""
+    if len(sessions) >= SESSIONS_KEPT:
+        by_age = sorted(sessions.items(), key=lambda item: item[1].time_ms)
+        for writer, session in by_age[: len(by_age) - SESSIONS_KEPT + 1]:
+            if session.time_ms > now_ms - SESSION_KEPT_MS:
+                break
+            del sessions[writer]
+    return len(sessions) < SESSIONS_MAX
