@@ -19,7 +19,7 @@ TOO_LATE: Final = "the deadline came before the operation could be sent; ask aga
 def answer(batch: Batch, folded: Folded, statistics: Statistics) -> None:
     """Give every caller of the batch its outcomes."""
     lane = batch.lane
-    lane.state = (folded.value, folded.revision, folded.exists)
+    lane.state = folded.end
     outcomes = folded.outcomes
     if batch.writes_tokens or len(batch.entries) != len(outcomes):
         start = 0

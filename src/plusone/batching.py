@@ -14,7 +14,7 @@ import msgspec
 
 from plusone import tokens
 from plusone.errors import PlusoneError
-from plusone.folding import Group, Guard, fold, optimistic
+from plusone.folding import Group, Guard, State, fold, optimistic
 from plusone.stores.protocol import Capabilities, GuardedAdd, TokenWrite
 from plusone.types import MAX, MIN, Operation
 
@@ -22,8 +22,6 @@ Waiter: TypeAlias = "asyncio.Future[Any]"
 """Gets the `Outcome` of a group of one operation, or the list of those of a larger one."""
 Entry: TypeAlias = tuple[Group, Waiter, float]
 """A group that waits, who waits for it, and until when (by `Clock.elapsed`)."""
-State: TypeAlias = tuple[int, int, bool]
-"""A counter's value, revision and existence."""
 
 OPERATIONS_PER_BATCH: Final = 4_096
 _NOWHERE: Final[State] = (0, 0, False)
@@ -164,7 +162,7 @@ class Batch(msgspec.Struct, eq=False):
             if group.token is not None:
                 notes = tokens.notes(group, folded.outcomes[first], start[0], start[1], behind_set)
                 writes.append(TokenWrite(group.token, notes, before))
-            behind_set = behind_set or (first == 0 and folded.guard.restart)
+            behind_set = behind_set or (first == 0 and folded.restart)
             first += len(group.operations)
         return tuple(writes)
 
@@ -198,11 +196,11 @@ def guess(batch: Batch, capabilities: Capabilities) -> tuple[Guard, State]:
         guard = batch.entries[0][0].guard if len(batch.entries) == 1 else optimistic(batch.operations)
     if guard is None:
         start = state or _NOWHERE
-        return fold(*start, batch.operations, batch.at).guard, start
+        return fold(*start, batch.operations, batch.at), start
     if state is not None:
         if admits(guard, state):
             return guard, state
-        known = fold(*state, batch.operations, batch.at).guard
+        known = fold(*state, batch.operations, batch.at)
         # To reject them all takes a fresh answer to go by: the optimistic guard gets one, at no write.
         if known.applied:
             return known, state

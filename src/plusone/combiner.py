@@ -48,6 +48,18 @@ MISSES_AT_ONCE: Final = 3
 _log = logging.getLogger("plusone.combiner")
 
 
+class Flight:
+    """One call to the store."""
+
+    __slots__ = ("batches", "overdue", "task", "until")
+
+    def __init__(self, batches: list[Batch], until: float) -> None:
+        self.batches = batches
+        self.until = until
+        self.overdue = False
+        self.task: asyncio.Task[None]
+
+
 class Combiner:
     """One writer: everything that this process sends to one store goes through it, on one event loop."""
 
@@ -65,11 +77,10 @@ class Combiner:
         self._ready: deque[Lane] = deque()
         self._resend: deque[Batch] = deque()
         self._parked: dict[asyncio.TimerHandle, list[Batch]] = {}
-        self._flights: dict[int, tuple[list[Batch], asyncio.Task[None]]] = {}
-        self._flight_number = 0
+        self._flights: set[Flight] = set()
         self._flush_scheduled = False
         self._watch: asyncio.TimerHandle | None = None
-        self._watch_interval = max(limits.timeout / 50, 0.005)
+        self._watch_interval = max(min(limits.timeout, limits.attempt_timeout) / 20, 0.005)
         self._closed = False
         self._drained: asyncio.Event | None = None
         self._writer = ""
@@ -159,24 +170,24 @@ class Combiner:
         self._check_writer()
         while (self._resend or self._ready) and len(self._flights) < self._capabilities.calls_in_flight:
             now = self._now()
-            flight: list[Batch] = []
+            batches: list[Batch] = []
             room = self._capabilities.batches_per_call
-            while self._resend and len(flight) < room:
+            while self._resend and len(batches) < room:
                 batch = self._resend.popleft()
                 if batch.deadline > now:
-                    flight.append(batch)
+                    batches.append(batch)
                 else:
                     self._fail(batch, answering.verdict(batch))
-            if self._ready and len(flight) < room:
+            if self._ready and len(batches) < room:
                 at = utc(self._clock.wall_ms())
-                while self._ready and len(flight) < room:
+                while self._ready and len(batches) < room:
                     fresh = self._freeze(self._ready.popleft(), now, at)
                     if fresh is not None:
-                        flight.append(fresh)
-            if flight:
-                self._flight_number += 1
-                task = loop.create_task(self._fly(self._flight_number, flight))
-                self._flights[self._flight_number] = (flight, task)
+                        batches.append(fresh)
+            if batches:
+                flight = Flight(batches, now + self._limits.attempt_timeout)
+                self._flights.add(flight)
+                flight.task = loop.create_task(self._fly(flight))
             self._forget_idle_lanes(now)
         self._finish_if_drained()
 
@@ -208,10 +219,11 @@ class Combiner:
 
     # From calls under way to answers.
 
-    async def _fly(self, number: int, flight: list[Batch]) -> None:
+    async def _fly(self, flight: Flight) -> None:
         """One call to the store, and what follows from its answers."""
-        self._statistics.attempts_total += len(flight)
-        for batch in flight:
+        batches = flight.batches
+        self._statistics.attempts_total += len(batches)
+        for batch in batches:
             batch.in_air = True
         try:
             answers = await self._call(flight)
@@ -219,10 +231,10 @@ class Combiner:
             self._abort()
             raise
         finally:
-            del self._flights[number]
+            self._flights.discard(flight)
         failed: list[Batch] = []
         now = self._clock.elapsed()
-        for batch, answer in zip(flight, answers, strict=True):
+        for batch, answer in zip(batches, answers, strict=True):
             batch.in_air = False
             if isinstance(answer, PlusoneError):
                 self._failed(batch, answer, failed)
@@ -239,27 +251,26 @@ class Combiner:
             self._park(failed)
         self._schedule()
 
-    async def _call(self, flight: list[Batch]) -> Sequence[Answer | PlusoneError]:
+    async def _call(self, flight: Flight) -> Sequence[Answer | PlusoneError]:
         error: PlusoneError
         try:
-            async with asyncio.timeout(self._limits.attempt_timeout):
-                answers = await self._store.apply([batch.request for batch in flight if batch.request is not None])
-            if len(answers) == len(flight):
+            answers = await self._store.apply([batch.request for batch in flight.batches if batch.request is not None])
+            if len(answers) == len(flight.batches):
                 return answers
-            error = OutcomeUnknown(f"the store gave {len(answers)} answers to {len(flight)} batches")
+            error = OutcomeUnknown(f"the store gave {len(answers)} answers to {len(flight.batches)} batches")
         except PlusoneError as failure:
             error = failure
-        except TimeoutError:
-            error = OutcomeUnknown("the datastore did not answer in time")
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            # Ours, because the call took too long; the driver's own; or the end of the event loop.
+            if flight.overdue:
+                flight.task.uncancel()
+            if flight.task.cancelling():
                 raise
-            error = OutcomeUnknown("the driver cancelled the call to the datastore")
+            error = OutcomeUnknown("the datastore did not answer in time")
         except Exception as failure:
             _log.exception("the store raised what is none of our errors; taken as ambiguous")
             error = OutcomeUnknown(f"{type(failure).__name__}: {failure}")
-        return [error] * len(flight)
+        return [error] * len(flight.batches)
 
     def _applied(self, batch: Batch, answer: Answer, now: float) -> None:
         lane = batch.lane
@@ -286,12 +297,12 @@ class Combiner:
         state = (answer.value, answer.revision, answer.exists)
         batch.lane.state = state
         folded = fold(*state, batch.operations, batch.at)
-        if folded.guard.applied == 0 and not batch.writes_tokens:
+        if folded.applied == 0 and not batch.writes_tokens:
             self._part(batch, lambda: self._answer(batch, folded))
             return
         request = batch.request
         assert request is not None
-        batch.ask(folded.guard, state, request.writer, request.seq, self._capabilities.pins_tokens)
+        batch.ask(folded, state, request.writer, request.seq, self._capabilities.pins_tokens)
         batch.misses += 1
         batch.error = None
         if batch.misses > MISSES_AT_ONCE:
@@ -381,10 +392,14 @@ class Combiner:
     # Deadlines, idleness, the end.
 
     def _tick(self) -> None:
-        """See whose deadline has come. It runs only while something waits."""
+        """See whose deadline has come, and which call takes too long. It runs only while something waits."""
         assert self._loop is not None
         now = self._now()
-        batches = [batch for flight, _ in self._flights.values() for batch in flight]
+        for flight in self._flights:
+            if flight.until <= now and not flight.overdue:
+                flight.overdue = True
+                flight.task.cancel()
+        batches = [batch for flight in self._flights for batch in flight.batches]
         batches += self._resend
         for handle, parked in self._parked.items():
             for batch in parked:
@@ -422,11 +437,11 @@ class Combiner:
     def _abort(self) -> None:
         """The event loop is ending: tell every caller what is known, and send nothing more."""
         self._closed = True
-        batches = [batch for flight, _ in self._flights.values() for batch in flight]
+        batches = [batch for flight in self._flights for batch in flight.batches]
         batches += self._resend
         batches += [batch for parked in self._parked.values() for batch in parked]
-        for flight, _ in self._flights.values():
-            flight.clear()
+        for flight in self._flights:
+            flight.batches = []
         self._resend.clear()
         self._parked.clear()
         for batch in batches:

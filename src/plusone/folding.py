@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -26,6 +26,10 @@ from plusone.types import MAX, MIN, Operation, Outcome, Reason
 
 BARE_MAGNITUDE_MAX: Final = 2**48
 """2^15 operations of this size add up to less than 2^63: more than any batch takes."""
+
+
+State: TypeAlias = tuple[int, int, bool]
+"""A counter's value, revision and existence."""
 
 
 class Guard(msgspec.Struct, frozen=True, gc=False):
@@ -46,14 +50,13 @@ class Guard(msgspec.Struct, frozen=True, gc=False):
     """The ttl of the first applied operation: the one that counts if it brings the counter to life."""
 
 
-class Folded(msgspec.Struct, frozen=True, gc=False):
-    """The outcomes in the order of the operations, the guard that makes them true, and the state after them."""
+class Folded(Guard, frozen=True, gc=False):
+    """The guard of a batch together with what it makes true."""
 
-    outcomes: list[Outcome]
-    guard: Guard
-    value: int
-    revision: int
-    exists: bool
+    outcomes: list[Outcome] = []
+    """In the order of the operations."""
+    end: State = (0, 0, False)
+    """The state after them."""
 
 
 def fold(value: int, revision: int, exists: bool, operations: Sequence[Operation], at: datetime) -> Folded:
@@ -64,7 +67,7 @@ def fold(value: int, revision: int, exists: bool, operations: Sequence[Operation
     """
     head = operations[0]
     if head.kind == "add" and head.if_revision is None and not head.if_absent:
-        return _fold_adds(value, revision, exists, operations, at, Guard(0, 0))
+        return _fold_adds(value, revision, exists, operations, at, _NO_CONDITION)
 
     reason: Reason | None = None
     if head.if_revision is not None and not (exists and head.if_revision == revision):
@@ -82,22 +85,25 @@ def fold(value: int, revision: int, exists: bool, operations: Sequence[Operation
     if reason is not None:
         rejected = Outcome(False, value, value, revision, at, False, reason)
         rest = _fold_adds(value, revision, exists, operations[1:], at, start)
-        return Folded([rejected, *rest.outcomes], rest.guard, rest.value, rest.revision, rest.exists)
+        return msgspec.structs.replace(rest, outcomes=[rejected, *rest.outcomes])
     if head.kind == "add":
         return _fold_adds(value, revision, exists, operations, at, start)
 
     # What follows a set counts from its value, whatever the start was: no start value is excluded.
     applied = Outcome(True, head.amount, value, revision + 1, at)
     rest = _fold_adds(head.amount, revision + 1, head.kind == "set", operations[1:], at, start)
-    guard = msgspec.structs.replace(
-        rest.guard,
-        total=head.amount + rest.guard.total,
-        applied=1 + rest.guard.applied,
+    return msgspec.structs.replace(
+        rest,
+        total=head.amount + rest.total,
+        applied=1 + rest.applied,
         lo=MIN,
         hi=MAX,
         ttl_ms=head.ttl_ms,
+        outcomes=[applied, *rest.outcomes],
     )
-    return Folded([applied, *rest.outcomes], guard, rest.value, rest.revision, rest.exists)
+
+
+_NO_CONDITION: Final = Guard(0, 0)
 
 
 def _fold_adds(
@@ -141,7 +147,7 @@ def _fold_adds(
         else:
             outcomes.append(Outcome(False, value, value, revision, at, False, reason))
     applied = revision - revision_before
-    guard = Guard(
+    return Folded(
         value - before,
         applied,
         before - down,
@@ -151,8 +157,9 @@ def _fold_adds(
         start.revision,
         start.alive,
         ttl_ms,
+        outcomes,
+        (value, revision, exists or applied > 0),
     )
-    return Folded(outcomes, guard, value, revision, exists or applied > 0)
 
 
 def optimistic(operations: Sequence[Operation]) -> Guard | None:
