@@ -15,7 +15,7 @@ from redis.asyncio import Connection
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from plusone.errors import OutcomeUnknown
-from plusone.stores.redis.errors import CONNECTING, translate, while_connecting
+from plusone.stores.redis.errors import translate, while_connecting
 
 
 def command(*arguments: str | bytes | int) -> bytes:
@@ -46,21 +46,24 @@ class Connections:
                 await _connect(connection)
                 found = await _converse(connection, commands, replies)
             except BaseException:
+                self._in_use.discard(connection)
                 await connection.disconnect(nowait=True)
                 raise
-            finally:
-                self._in_use.discard(connection)
-            if any(isinstance(reply, ReadOnlyError) for reply in found):
-                # A primary that became a replica: the next connection finds the new primary by its name.
+            demoted = any(isinstance(reply, ReadOnlyError) for reply in found)
+            if demoted or connection not in self._in_use:
+                # Of a primary that became a replica, for its name may lead to the new primary; or closed meanwhile.
                 await connection.disconnect(nowait=True)
             else:
                 self._idle.append(connection)
+            self._in_use.discard(connection)
             return found
 
     async def close(self) -> None:
         """Close all connections; an exchange under way fails."""
-        idle, self._idle = self._idle, []
-        for connection in (*idle, *self._in_use):
+        connections = (*self._idle, *self._in_use)
+        self._idle.clear()
+        self._in_use.clear()
+        for connection in connections:
             await connection.disconnect()
 
 
@@ -75,7 +78,7 @@ async def _connect(connection: Connection) -> None:
         await connection.connect()  # type: ignore[no-untyped-call]
         await connection.send_packed_command(command("PING"), check_health=False)
         await connection.read_response()
-    except CONNECTING as error:
+    except Exception as error:
         raise while_connecting(error) from error
 
 

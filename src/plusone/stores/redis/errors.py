@@ -6,16 +6,15 @@ of its own here: nothing has been sent by then. What is not listed is ambiguous.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from redis import exceptions as redis
 
 from plusone.errors import OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
 
-Verdict = type[StoreUnavailable] | type[StoreRefused] | type[OutcomeUnknown]
+Verdict: TypeAlias = type[StoreUnavailable] | type[StoreRefused] | type[OutcomeUnknown]
 
 BY_CLASS: Final[Mapping[type[Exception], Verdict]] = {
     # The server said no before it ran anything, and may say yes later.
@@ -75,19 +74,18 @@ def translate(error: Exception) -> PlusoneError:
     if isinstance(error, redis.ResponseError) and "on @user_script" in str(error):
         # Out of the running script, which keeps what it wrote before. Only the memory check is made before any write.
         return StoreUnavailable(text) if isinstance(error, redis.OutOfMemoryError) else OutcomeUnknown(text)
-    if type(error) is redis.ResponseError:
-        return BY_CODE.get(str(error).partition(" ")[0], OutcomeUnknown)(text)
-    return BY_CLASS.get(type(error), OutcomeUnknown)(text)
+    return _verdict(error)(text)
 
 
-def while_connecting(error: Exception) -> PlusoneError:
-    """A failure before anything was sent, which therefore is definite."""
-    text = f"Redis: {error}" if str(error) else "Redis: no connection in time"
-    answered = isinstance(error, redis.ResponseError) and translate(error).__class__ is not StoreUnavailable
+def while_connecting(error: Exception) -> StoreUnavailable | StoreRefused:
+    """What a failure before anything was sent came to: it is definite."""
+    text = f"Redis: {error}"
     untrusted = isinstance(error.__context__, ssl.SSLCertVerificationError)
-    if answered or untrusted or BY_CLASS.get(type(error)) is StoreRefused:
-        return StoreRefused(text)
-    return StoreUnavailable(text)
+    refused = _verdict(error) is StoreRefused or type(error) is redis.ResponseError
+    return StoreRefused(text) if untrusted or refused else StoreUnavailable(text)
 
 
-CONNECTING: Final = (redis.RedisError, OSError, asyncio.TimeoutError)
+def _verdict(error: Exception) -> Verdict:
+    if type(error) is redis.ResponseError:
+        return BY_CODE.get(str(error).partition(" ")[0], OutcomeUnknown)
+    return BY_CLASS.get(type(error), OutcomeUnknown)

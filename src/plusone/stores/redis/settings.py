@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -57,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ca_file = url.query.get("ca_file")
         if ca_file is not None and not tls:
             raise ConfigurationError("redis: ca_file is for rediss://, which speaks TLS")
+        if ca_file is not None and not Path(ca_file).is_file():
+            raise ConfigurationError(f"rediss: ca_file {ca_file!r} is no file")
         return cls(
             host=parts.hostname,
             port=parts.port or _PORT,

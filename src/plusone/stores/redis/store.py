@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
@@ -77,7 +77,7 @@ class RedisStore:
         except TimeoutError:
             raise StoreUnavailable("Redis: no answer in time") from None
         facts = _facts(info)
-        _check_version(facts)
+        check_version(facts)
         _definite(loaded)
         _warn_of_eviction(facts["maxmemory_policy"])
         self._opened = True
@@ -156,7 +156,8 @@ def _facts(info: Any) -> dict[str, str]:
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
-def _check_version(facts: dict[str, str]) -> None:
+def check_version(facts: Mapping[str, str]) -> None:
+    """Raise `StoreRefused` for a server that is too old; `facts` are those of INFO."""
     version = facts["redis_version"]
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))

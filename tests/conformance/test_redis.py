@@ -1,0 +1,54 @@
+"""The suite on Redis: one server, and one with a replica that every write must reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("redis")
+
+from tests.conformance.faults import FaultSuite, IsApply
+from tests.conformance.suite import ConformanceSuite
+from tests.servers.redis import (
+    HAS_REDIS_SERVER,
+    own_prefix,
+    redis_replica,
+    redis_server,
+    shared_url,
+    skip_without_redis,
+    url_of,
+)
+
+skip_without_redis()
+
+
+@pytest.fixture(scope="module")
+def one_server() -> Iterator[str]:
+    with shared_url() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def with_a_replica() -> Iterator[str]:
+    with redis_server() as primary, redis_replica(primary):
+        yield url_of(primary, wait=1)
+
+
+@pytest.fixture
+def is_apply() -> IsApply:
+    return lambda request: b"EVALSHA" in request[:64]
+
+
+class TestRedis(ConformanceSuite, FaultSuite):
+    @pytest.fixture
+    def store_url(self, one_server: str) -> Iterator[str]:
+        yield from own_prefix(one_server)
+
+
+if HAS_REDIS_SERVER:  # a server of the user's alone has no replica that the tests know of
+
+    class TestRedisWithAReplica(ConformanceSuite):
+        @pytest.fixture
+        def store_url(self, with_a_replica: str) -> Iterator[str]:
+            yield from own_prefix(with_a_replica)

@@ -1,0 +1,139 @@
+"""A server process as the tests start it: 127.0.0.1, a free port, a folder of its own, ended by its process id."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+STARTS_WITHIN_SECONDS: Final = 30.0
+ENDS_WITHIN_SECONDS: Final = 10.0
+_ASKED_EVERY_SECONDS: Final = 0.01
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class ServerProcess:
+    """A server, started in `with` and gone behind it, its folder too.
+
+    `command` gives the arguments for a port and a folder, `is_ready` asks the server at a port whether it serves yet.
+    """
+
+    def __init__(
+        self, name: str, command: Callable[[int, Path], Sequence[str]], is_ready: Callable[[int], bool]
+    ) -> None:
+        self.name = name
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"plusone-{name}-"))
+        self._command = command
+        self._is_ready = is_ready
+        self._log = self.folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it on its port, with what its folder holds, and return when it is ready."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(self.port, self.folder), cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        deadline = time.monotonic() + STARTS_WITHIN_SECONDS
+        while not self._is_ready(self.port):
+            try:
+                status = self._process.wait(_ASKED_EVERY_SECONDS)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() < deadline:
+                    continue
+                raise AssertionError(f"{self.name} is not ready in time; its log:\n{self.log()}") from None
+            raise AssertionError(f"{self.name} ended with {status}; its log:\n{self.log()}")
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Kill it, and start it again on the same port and folder."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """Let it stand still, with its connections open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
+
+    def log(self, start: int = 0) -> str:
+        """What it has written, from this byte on."""
+        return self._log.read_bytes()[start:].decode(errors="replace") if self._log.exists() else ""
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Print behind this what it wrote meanwhile; pytest shows that of a test that failed."""
+        start = self._log.stat().st_size
+        try:
+            yield
+        finally:
+            print(f"--- {self.name} on port {self.port}:", self.log(start), sep="\n")
+
+    def close(self) -> None:
+        """End it, whatever state it is in, and remove its folder."""
+        if self._process is not None and self._process.poll() is None:
+            self.resume()
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                self.kill()
+        shutil.rmtree(self.folder)
+
+    def _end(self, how: signal.Signals) -> None:
+        self._signal(how)
+        assert self._process is not None
+        self._process.wait(ENDS_WITHIN_SECONDS)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)

@@ -1,0 +1,94 @@
+"""Real Redis servers for tests, or the user's own at `PLUSONE_TEST_REDIS_URL`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from redis import Redis
+
+from tests.servers.process import ServerProcess
+
+USERS_URL: Final = os.environ.get("PLUSONE_TEST_REDIS_URL")
+HAS_REDIS_SERVER: Final = shutil.which("redis-server") is not None
+_INSTALL: Final = "redis-server is not installed: apt-get install redis-server, or set PLUSONE_TEST_REDIS_URL"
+
+
+def skip_without_redis(*, own: bool = False) -> None:
+    """Skip the module that calls this where no server can be had; `own` if the user's does not do. Fails in CI."""
+    if HAS_REDIS_SERVER or (USERS_URL and not own):
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(_INSTALL, pytrace=False)
+    pytest.skip(_INSTALL, allow_module_level=True)
+
+
+def redis_server(*options: str) -> ServerProcess:
+    """A Redis that keeps nothing on disk; `options` are those of its command line."""
+    return ServerProcess("redis-server", lambda port, folder: _command(port, folder, options), _answers)
+
+
+def redis_replica(primary: ServerProcess) -> ServerProcess:
+    """A replica of `primary`, ready once it has everything."""
+    options = ("--replicaof", "127.0.0.1", str(primary.port))
+    return ServerProcess("redis-replica", lambda port, folder: _command(port, folder, options), _is_in_sync)
+
+
+def _command(port: int, folder: Path, options: Sequence[str]) -> Sequence[str]:
+    place = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "")
+    # A first replica is served at once, not after a wait for others to come along.
+    return ("redis-server", *place, "--repl-diskless-sync-delay", "0", *options)
+
+
+@contextmanager
+def shared_url() -> Iterator[str]:
+    """The URL of a server for many tests: the user's, or one that is started."""
+    if USERS_URL:
+        yield USERS_URL
+        return
+    with redis_server() as server:
+        yield url_of(server)
+
+
+def url_of(server: ServerProcess, **parameters: str | int) -> str:
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    return f"redis://127.0.0.1:{server.port}/0" + (f"?{query}" if query else "")
+
+
+def own_prefix(url: str) -> Generator[str]:
+    """The URL with a key prefix of its own; behind it, what stands under that prefix is removed."""
+    prefix = f"test-{secrets.token_hex(8)}:"
+    yield url + ("&" if "?" in url else "?") + f"prefix={prefix}"
+    with client(url) as redis:
+        for key in list(redis.scan_iter(match=prefix + "*", count=1_000)):
+            redis.delete(key)
+
+
+def client(url: str) -> Redis:
+    """redis-py's own client, for what a test does beside the store."""
+    address, _, _ = url.partition("?")
+    return Redis.from_url(address, protocol=2)
+
+
+def _ask(port: int, command: bytes) -> bytes:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(command + b"\r\n")
+            return connection.recv(65_536)
+    except OSError:
+        return b""
+
+
+def _answers(port: int) -> bool:
+    return _ask(port, b"PING") == b"+PONG\r\n"
+
+
+def _is_in_sync(port: int) -> bool:
+    return b"master_link_status:up" in _ask(port, b"INFO replication")

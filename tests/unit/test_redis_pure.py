@@ -1,0 +1,208 @@
+"""What of the Redis store needs no server: names, the URL, the driver's settings, the error table."""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("redis")
+
+from redis import exceptions
+from redis.asyncio import SSLConnection
+
+from plusone.errors import ConfigurationError, OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
+from plusone.stores.redis.errors import BY_CLASS, translate, while_connecting
+from plusone.stores.redis.keys import counter_key, counter_of, pattern, token_key
+from plusone.stores.redis.settings import Settings
+from plusone.stores.redis.store import check_version
+from plusone.stores.registry import StoreURL
+
+AWKWARD = st.text(st.sampled_from("ab{}%257BD*?[]\\ é☃/:"), min_size=1, max_size=12)
+NAMES = st.one_of(AWKWARD, st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60))
+
+
+def settings(url: str) -> Settings:
+    return Settings.from_url(StoreURL.parse(url))
+
+
+@given(NAMES)
+def test_a_name_comes_back_from_its_key(name: str) -> None:
+    key = counter_key("p:", f"default/{name}")
+    assert counter_of("p:", key.encode()) == f"default/{name}"
+
+
+@given(NAMES, NAMES)
+def test_two_names_have_two_keys(one: str, other: str) -> None:
+    assert (counter_key("p:", one) == counter_key("p:", other)) == (one == other)
+
+
+@given(NAMES, st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20))
+def test_a_counter_and_its_tokens_share_a_slot_that_the_name_cannot_choose(name: str, token: str) -> None:
+    """The hash tag is between the first { and the first } behind it: here all of the name, and nothing else."""
+    counter = counter_key("p:", name)
+    for key in (counter, token_key(counter, token)):
+        tag = key[key.index("{") + 1 :].partition("}")[0]
+        assert counter == f"p:{{{tag}}}"
+        assert (counter_of("p:", key.encode()) == name) == (key == counter)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("default/votes", "plusone:{default/votes}"),
+        ("default/a b/ü", "plusone:{default/a b/ü}"),
+        ("default/{x}", "plusone:{default/%7Bx%7D}"),
+        ("default/%7Bx%7D", "plusone:{default/%257Bx%257D}"),
+        ("default/" + "x" * 255, "plusone:{default/" + "x" * 255 + "}"),
+    ],
+)
+def test_keys_as_they_stand_in_redis(name: str, key: str) -> None:
+    assert counter_key("plusone:", name) == key
+
+
+@pytest.mark.parametrize("key", [b"p:", b"p:{", b"p:{a", b"p:a}", b"q:{a}", b"p:{a}b", b"p:{a{b}", b"p:{%41}", b"\xff"])
+def test_foreign_keys_are_no_counters(key: bytes) -> None:
+    assert counter_of("p:", key) is None
+
+
+def test_a_prefix_is_matched_literally() -> None:
+    assert pattern("p:", "default/a*[b]?{\\") == r"p:{default/a\*\[b\]\?%7B\\*}"
+
+
+def test_the_url_says_it_all() -> None:
+    found = settings(
+        "redis://me:p%40ss@[::1]:7000/3?wait=2&wait_timeout=50&connect_timeout=70&connections=4&prefix=x:&replica=h:1"
+    )
+    assert found == Settings(
+        host="::1",
+        port=7000,
+        database=3,
+        username="me",
+        password="p@ss",
+        tls=False,
+        ca_file=None,
+        prefix="x:",
+        replica=("h", 1),
+        wait=2,
+        wait_timeout_ms=50,
+        connect_timeout_ms=70,
+        connections=4,
+    )
+
+
+def test_what_the_url_leaves_out() -> None:
+    found = settings("redis://host")
+    assert (found.port, found.database, found.username, found.password) == (6379, 0, None, None)
+    assert (found.prefix, found.wait, found.replica, found.tls) == ("plusone:", 0, None, False)
+    assert settings("redis://host?replica=other").replica == ("other", 6379)
+    assert settings("rediss://host").tls is True
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "redis:///0",
+        "redis://host/zero",
+        "redis://host/0#fragment",
+        "redis://host?wait=-1",
+        "redis://host?wait=many",
+        "redis://host?prefix=a{b}",
+        "redis://host?prefix=",
+        "redis://host?replica=:1",
+        "redis://host?replica=h:0",
+        "redis://host?retry=3",
+        "redis://host?ca_file=/etc/hosts",
+        "rediss://host?ca_file=/no/such/file",
+    ],
+)
+def test_a_wrong_url_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        settings(url)
+
+
+@pytest.mark.parametrize("url", ["redis://host", "rediss://host"])
+def test_the_driver_repeats_nothing(url: str) -> None:
+    """We own retries. What redis-py does by itself is off: retries, health checks, maintenance notices, pushes."""
+    connection = settings(url).connector("host", 1)()
+    assert connection.retry.get_retries() == 0
+    assert connection.retry_on_error == []
+    assert connection.retry_on_timeout is False
+    assert connection.health_check_interval == 0
+    assert connection.socket_timeout is None
+    assert connection.socket_connect_timeout == 2
+    assert connection.maint_notifications_config is None
+    assert connection.protocol == 2
+    assert connection.encoder.decode_responses is False
+
+
+def test_tls_checks_certificate_and_name(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.touch()
+    connection = settings(f"rediss://host?ca_file={ca_file}").connector("host", 1)()
+    assert isinstance(connection, SSLConnection)
+    assert connection.cert_reqs == ssl.CERT_REQUIRED
+    assert connection.check_hostname is True
+    assert connection.ca_certs == str(ca_file)
+
+
+def test_every_exception_of_the_driver_is_in_the_table() -> None:
+    theirs = {
+        found
+        for _, found in inspect.getmembers(exceptions, inspect.isclass)
+        if issubclass(found, Exception) and found.__module__ == "redis.exceptions"
+    }
+    assert set(BY_CLASS) == theirs
+
+
+SCRIPT_ERROR = " script: 0123, on @user_script:9."
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (exceptions.NoScriptError("No matching script"), StoreUnavailable),
+        (exceptions.ReadOnlyError("You can't write against a read only replica."), StoreUnavailable),
+        (exceptions.OutOfMemoryError("command not allowed" + SCRIPT_ERROR), StoreUnavailable),
+        (exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."), StoreUnavailable),
+        (exceptions.ResponseError("MISCONF Errors writing to the AOF file"), StoreUnavailable),
+        (exceptions.ResponseError("BUSY Redis is busy running a script."), StoreUnavailable),
+        (exceptions.AuthenticationError("invalid username-password pair"), StoreRefused),
+        (exceptions.NoPermissionError("this user has no permissions"), StoreRefused),
+        (exceptions.NoPermissionError("this user has no permissions" + SCRIPT_ERROR), OutcomeUnknown),
+        (exceptions.ResponseError("ERR attempt to index a nil value" + SCRIPT_ERROR), OutcomeUnknown),
+        (exceptions.ResponseError("ERR of some kind"), OutcomeUnknown),
+        (exceptions.ConnectionError("Connection closed by server."), OutcomeUnknown),
+        (exceptions.TimeoutError("Timeout reading from socket"), OutcomeUnknown),
+        (exceptions.InvalidResponse("Protocol error"), OutcomeUnknown),
+        (RuntimeError("the transport is closed"), OutcomeUnknown),
+    ],
+)
+def test_what_comes_after_sending(error: Exception, ours: type[PlusoneError]) -> None:
+    assert type(translate(error)) is ours
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (exceptions.ConnectionError("Error 111 connecting to host:1."), StoreUnavailable),
+        (exceptions.TimeoutError("Timeout connecting to server"), StoreUnavailable),
+        (exceptions.BusyLoadingError("Redis is loading the dataset in memory"), StoreUnavailable),
+        (exceptions.AuthenticationError("invalid username-password pair"), StoreRefused),
+        (exceptions.ResponseError("DENIED Redis is running in protected mode"), StoreRefused),
+    ],
+)
+def test_a_failure_to_connect_is_definite(error: Exception, ours: type[PlusoneError]) -> None:
+    assert type(while_connecting(error)) is ours
+
+
+def test_an_old_server_is_refused() -> None:
+    for version in ("7.0.0", "7.2.4", "8.0.1", "10.0.0"):
+        check_version({"redis_version": version})
+    with pytest.raises(StoreRefused, match=r"version 6\.2\.14; plusone needs 7\.0 or later"):
+        check_version({"redis_version": "6.2.14"})
