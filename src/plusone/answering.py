@@ -109,6 +109,17 @@ def expire_sent(batch: Batch, now: float, statistics: Statistics) -> None:
             future.set_exception(error)
 
 
+def take_apart(batch: Batch, now: float, statistics: Statistics) -> bool:
+    """If a deadline of a batch that definitely did not happen has come: tell those, and let the others wait anew."""
+    expired = [entry for entry in batch.entries if entry[2] <= now]
+    if not expired:
+        return False
+    batch.lane.put_back([entry for entry in batch.entries if entry[2] > now])
+    for entry in expired:
+        fail_entry(batch.lane, entry, verdict(batch), statistics)
+    return True
+
+
 def expire_waiting(lane: Lane, now: float, statistics: Statistics) -> None:
     """Tell those who wait on a lane and whose deadline has come; they are in no batch yet."""
     expired = [entry for entry in lane.waiting if entry[2] <= now]

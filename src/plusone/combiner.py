@@ -332,7 +332,7 @@ class Combiner:
         _log.error(message)
         if self._limits.on_gap == "stop":
             lane.acked_at = float("inf")  # never forgotten: every later operation finds the gap too
-            self._fail(batch, AcknowledgedDataLost(message))
+            self._fail(batch, OutcomeUnknown(message) if batch.ambiguous else AcknowledgedDataLost(message))
             return
         lane.acked = last
         lane.state = None
@@ -399,16 +399,14 @@ class Combiner:
             if flight.until <= now and not flight.overdue:
                 flight.overdue = True
                 flight.task.cancel()
-        batches = [batch for flight in self._flights for batch in flight.batches]
-        batches += self._resend
-        for handle, parked in self._parked.items():
-            for batch in parked:
-                if batch.deadline <= now:
-                    self._fail(batch, answering.verdict(batch))
-            self._parked[handle] = [batch for batch in parked if batch.deadline > now]
-            batches += self._parked[handle]
-        for batch in batches:
+        under_way = [batch for flight in self._flights for batch in flight.batches]
+        for batch in under_way:
             answering.expire_sent(batch, now, self._statistics)
+        self._resend = deque(batch for batch in self._resend if not self._expire_unsent(batch, now))
+        for handle, parked in self._parked.items():
+            self._parked[handle] = [batch for batch in parked if not self._expire_unsent(batch, now)]
+            under_way += self._parked[handle]
+        for batch in (*under_way, *self._resend):
             answering.expire_waiting(batch.lane, now, self._statistics)
         for lane in list(self._ready):
             answering.expire_waiting(lane, now, self._statistics)
@@ -416,6 +414,20 @@ class Combiner:
         if self._statistics.operations_waiting or self._flights:
             self._watch = self._loop.call_later(self._watch_interval, self._tick)
         self._finish_if_drained()
+
+    def _expire_unsent(self, batch: Batch, now: float) -> bool:
+        """See to the deadlines of a batch between two attempts; True if that was the batch's end."""
+        if batch.deadline <= now:
+            self._fail(batch, answering.verdict(batch))
+            return True
+        if batch.ambiguous:
+            answering.expire_sent(batch, now, self._statistics)
+            return False
+        # Nothing of it can be applied any more, so that may be said; whoever has time left goes with a new batch.
+        if not answering.take_apart(batch, now, self._statistics):
+            return False
+        self._release(batch.lane)
+        return True
 
     def _forget_idle_lanes(self, now: float) -> None:
         """Let go of counters that were not used for long: a few at a time, so that nobody waits for it."""
