@@ -17,7 +17,7 @@ from plusone.config import Settings
 from plusone.errors import InvalidRequest, PlusoneError
 from plusone.service.front import Front
 from plusone.service.metrics import Metrics
-from plusone.service.openapi import request_schemas
+from plusone.service.openapi import complete
 from plusone.service.operations import Reply
 from plusone.service.problems import (
     BadRequest,
@@ -78,7 +78,7 @@ def document(settings: Settings) -> dict[str, Any]:
     description = _DESCRIPTION.format(retention=_duration(settings.token_retention))
     config = OpenAPIConfig("plusone", plusone.__version__, description=description)
     schema = Litestar(counter_routes(), openapi_config=config, logging_config=None).openapi_schema.to_schema()
-    schema["components"]["schemas"].update(request_schemas())
+    complete(schema)
     return schema
 
 

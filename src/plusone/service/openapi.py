@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -57,6 +56,16 @@ def accepting(kind: type, *, required: bool = False, many: bool = False) -> type
     return Accepting
 
 
-def request_schemas() -> Mapping[str, Any]:
-    """The schemas of request bodies, from the very types that decode them."""
-    return msgspec.json.schema_components((AddRequest, SetRequest, BulkItem), ref_template=_REFERENCE)[1]
+def complete(document: dict[str, Any]) -> None:
+    """Add to the framework's document what it cannot know, and take out what it gets wrong."""
+    # The schemas of request bodies, from the very types that decode them.
+    schemas = msgspec.json.schema_components((AddRequest, SetRequest, BulkItem), ref_template=_REFERENCE)[1]
+    document["components"]["schemas"].update(schemas)
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            responses = operation["responses"]
+            if NDJSON in operation.get("requestBody", {}).get("content", {}):
+                responses["200"]["content"][NDJSON] = {
+                    "schema": {"type": "string", "description": "One BulkOutcome or Problem a line."}
+                }
+            responses.get("204", {}).pop("content", None)  # it would promise a null

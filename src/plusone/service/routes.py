@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal, cast
 from urllib.parse import urlencode
 
-from litestar import Request, Response, Router, delete, get, post, put
+from litestar import HttpMethod, Request, Response, Router, delete, get, post, put, route
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.openapi import ResponseSpec
@@ -227,12 +227,19 @@ async def increment_many(
     return cast("Response[Any]", stream)
 
 
+@route("/counters/{name:str}", http_method=HttpMethod.OPTIONS, include_in_schema=False)
+async def counter_methods(name: Name) -> Response[None]:
+    # The framework's own answer names only the first handler's method.
+    return Response(None, status_code=204, headers={"Allow": "DELETE, GET, OPTIONS, PUT"})
+
+
 def name_in_path(segment: str) -> str:
     # The front hands the raw path on as Latin-1, which has a character for every byte.
     return decode_name(segment.encode("latin-1"))
 
 
 _HANDLERS: Final = (
+    counter_methods,  # first, or the framework's own stays
     increment_counter,
     decrement_counter,
     get_counter,
