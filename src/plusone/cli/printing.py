@@ -13,8 +13,6 @@ from plusone.errors import ConfigurationError, InvalidRequest, NotCounted, Outco
 from plusone.types import Counter
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from plusone.stores.protocol import Capabilities
 
 EXIT_CODES: Final = {
@@ -92,6 +90,7 @@ def print_counters(counters: Iterable[Counter]) -> None:
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table: names on the left, which fold when they are long, and numbers on the right, which never do."""
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -100,23 +99,20 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         table.add_column(column, justify="left" if column == "counter" else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    print_table(table)
-
-
-def print_table(table: Table) -> None:
-    from rich.console import Console
-
     Console(highlight=False).print(table)
 
 
 def print_stores(found: Iterable[dict[str, str]]) -> None:
     """Each store under its title."""
+    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    console = Console(highlight=False)
     for store in found:
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(min_width=30)
         for label, text in store.items():
-            title = label == "title"
-            table.add_row("" if title else label, text, style="bold" if title else None)
-        table.add_row()
-    print_table(table)
+            if label != "title":
+                table.add_row(label, Text(text))
+        console.print(Text(store["title"], style="bold"), table, "")
