@@ -1,8 +1,7 @@
 """The façade for threads: `plusone.blocking.open(url)` counts from any number of threads over one event loop.
 
 The loop runs in a thread of its own, so operations of different threads on the same counter travel together, as those
-of tasks do. Made for WSGI applications: open once, share everywhere. After a fork the child opens anew at its first
-call; what it inherited is left alone, for it belongs to the parent.
+of tasks do. Made for WSGI applications: open once per process, after the server has forked it, and share everywhere.
 """
 
 from __future__ import annotations
@@ -12,11 +11,10 @@ import contextlib
 import functools
 import os
 import threading
-import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import plusone.counters
 from plusone.counters import Counters as AsyncCounters
@@ -43,7 +41,7 @@ def _blocking(
 def _opening(opener: Callable[P, AsyncCounters]) -> Callable[P, Counters]:
     @functools.wraps(opener)
     def call(*args: P.args, **kwargs: P.kwargs) -> Counters:
-        return Counters(lambda: opener(*args, **kwargs))
+        return Counters(opener(*args, **kwargs))
 
     return call
 
@@ -54,13 +52,12 @@ class Counters:
     Use it in `with`, or `close` it. An interrupted call (`KeyboardInterrupt`) may have been counted.
     """
 
-    def __init__(self, make: Callable[[], AsyncCounters]) -> None:
-        """Open what `make` makes, now and again in each forked child. Raises what opening the store raises."""
-        self._make = make
+    def __init__(self, counters: AsyncCounters) -> None:
+        """Open what `counters` are. Raises what opening their store raises."""
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._closed = False
-        self._loop: _Loop | None = _Loop(make())
-        _opened.add(self)
+        self._loop = _Loop(counters)
 
     def __enter__(self) -> Counters:
         return self
@@ -72,11 +69,11 @@ class Counters:
 
     def close(self) -> None:
         """Refuse new calls, wait for those under way until their deadlines, and let go of the datastore."""
+        if os.getpid() != self._process:
+            return  # what a forked child inherited belongs to the parent
         with self._lock:
             self._closed = True
-            loop = self._loop
-        if loop is not None:
-            loop.close()
+        self._loop.close()
 
     increment = _blocking(AsyncCounters.increment)
     add = increment
@@ -101,24 +98,18 @@ class Counters:
         return self._wait(_statistics)
 
     def _wait(self, ask: Callable[[AsyncCounters], Coroutine[Any, Any, T]]) -> T:
+        if os.getpid() != self._process:
+            # Neither the loop's thread nor a lock on a file comes along, and SQLite would believe that it did.
+            raise Closed("these counters were opened before a fork; open them in each process, after the fork")
         with self._lock:
             if self._closed:
                 raise Closed("the counters were closed")
-            if self._loop is None:
-                self._loop = _Loop(self._make())
             answer = self._loop.submit(ask)
         try:
             return answer.result()
         except CancelledError:
             # Closing waits for every operation; only reads are cancelled after that, and those have no effect.
             raise Closed("the counters were closed") from None
-
-    def _forget_parent(self) -> None:
-        """In a forked child: the parent's loop has no thread here, and another thread may have held the lock."""
-        if self._loop is not None:
-            _inherited.append(self._loop)
-            self._loop = None
-        self._lock = threading.Lock()
 
 
 async def _capabilities(counters: AsyncCounters) -> Capabilities:
@@ -165,19 +156,6 @@ class _Loop:
             self._opened.set_result((asyncio.get_running_loop(), closing))
             await closing.wait()
 
-
-_opened: Final[weakref.WeakSet[Counters]] = weakref.WeakSet()
-_inherited: Final[list[_Loop]] = []
-"""Loops of the parent process: kept, because to finalize them would be to close the parent's connections."""
-
-
-def _after_fork() -> None:
-    for counters in list(_opened):
-        counters._forget_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 open = _opening(plusone.counters.open)  # noqa: A001 - `plusone.blocking.open(url)` is how it reads
 open.__doc__ = "Open the counters in the datastore that `url` names; the arguments are those of `plusone.open`."
