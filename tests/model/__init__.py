@@ -1,0 +1,1 @@
+"""The model test: whole processes in virtual time, on one store behind a network that misbehaves, and a judge."""
