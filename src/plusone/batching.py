@@ -72,10 +72,10 @@ class Lane:
         if self.bare and waiting and waiting[0][2] > now and len(waiting) <= OPERATIONS_PER_BATCH:
             # Who came first has the earliest deadline, for all have as long.
             self.waiting = []
-            entries = [entry for entry in waiting if not entry[1].done()]
-            return entries, [] if len(entries) == len(waiting) else [entry for entry in waiting if entry[1].done()]
-        entries = []
-        gone: list[Entry] = []
+            gone = [entry for entry in waiting if entry[1].done()]
+            return [entry for entry in waiting if not entry[1].done()] if gone else waiting, gone
+        entries: list[Entry] = []
+        gone = []
         size = weight = tokens_taken = 0
         for entry in waiting:
             group, future, deadline = entry
