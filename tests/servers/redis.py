@@ -36,9 +36,15 @@ def redis_server(*options: str) -> ServerProcess:
 
 
 def redis_replica(primary: ServerProcess) -> ServerProcess:
-    """A replica of `primary`, ready once it has everything."""
+    """A replica of `primary`, ready once a write to that one reaches it."""
+
+    def is_ready(port: int) -> bool:
+        # Its link is up before the primary asks it for acknowledgements, and one may come of itself: so twice.
+        probes = b"SET probe 1\r\nWAIT 1 100\r\nDEL probe\r\nWAIT 1 100"
+        return _ask(primary.port, probes, replies=4) == b"+OK\r\n:1\r\n:1\r\n:1\r\n"
+
     options = ("--replicaof", "127.0.0.1", str(primary.port))
-    return ServerProcess("redis-replica", lambda port, folder: _command(port, folder, options), _is_in_sync)
+    return ServerProcess("redis-replica", lambda port, folder: _command(port, folder, options), is_ready)
 
 
 def _command(port: int, folder: Path, options: Sequence[str]) -> Sequence[str]:
@@ -77,18 +83,18 @@ def client(url: str) -> Redis:
     return Redis.from_url(address, protocol=2)
 
 
-def _ask(port: int, command: bytes) -> bytes:
+def _ask(port: int, commands: bytes, *, replies: int = 1) -> bytes:
+    """What the server says to inline commands that are answered with a line each."""
+    answer = b""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(command + b"\r\n")
-            return connection.recv(65_536)
+            connection.sendall(commands + b"\r\n")
+            while answer.count(b"\r\n") < replies and (part := connection.recv(4_096)):
+                answer += part
     except OSError:
         return b""
+    return answer
 
 
 def _answers(port: int) -> bool:
     return _ask(port, b"PING") == b"+PONG\r\n"
-
-
-def _is_in_sync(port: int) -> bool:
-    return b"master_link_status:up" in _ask(port, b"INFO replication")

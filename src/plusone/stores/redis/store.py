@@ -36,7 +36,12 @@ _log = logging.getLogger("plusone.redis")
 
 
 class RedisStore:
-    """`redis://[user:password@]host:port/db`, `rediss://` with TLS; the parameters are those of `Settings`."""
+    """`redis://[user:password@]host:port/db`, and `rediss://` with TLS. Parameters, all of them optional:
+
+    `wait=N` acknowledges what N replicas have, within `wait_timeout` (ms, 1,000); `replica=host:port` is where eventual
+    reads go; `prefix` begins every key ("plusone:"); `ca_file` is whom TLS trusts besides the system's own;
+    `connect_timeout` (ms, 2,000); `connections` (32) is how many there may be at once.
+    """
 
     CAPABILITIES = Capabilities(
         title="Redis, Valkey",
@@ -69,6 +74,7 @@ class RedisStore:
         self._opened = False
 
     async def open(self) -> None:
+        """Raises `StoreRefused` for a server that is too old; warns of one that may drop keys for want of memory."""
         if self._opened:
             return
         try:
@@ -118,6 +124,7 @@ class RedisStore:
         return [(key, record) for key, record in zip(keys, records, strict=True) if record.exists], following
 
     async def check(self) -> None:
+        """Whether the server is a primary, and has as many replicas as `wait` asks for."""
         [reply] = await self.primary.exchange(command("INFO", "replication"))
         facts = _facts(reply)
         if facts["role"] != "master":
