@@ -118,15 +118,14 @@ class Batch(msgspec.Struct, eq=False):
     def ask(self, guard: Guard, start: State, writer: str, seq: int, pins_tokens: bool) -> None:
         """Make the request that applies the batch under `guard`; `start` is a state that the guard admits."""
         lane = self.lane
-        if not self.writes_tokens:
-            writes: tuple[TokenWrite, ...] = ()
-            revision, alive = guard.revision, guard.alive
-        elif pins_tokens:
-            writes = self._token_writes(start, start)
-            _, revision, alive = start
-        else:
-            writes = self._token_writes(start, None)
-            revision, alive = guard.revision, guard.alive
+        lo, hi, revision, alive = guard.lo, guard.hi, guard.revision, guard.alive
+        writes: tuple[TokenWrite, ...] = ()
+        if self.writes_tokens:
+            writes = self._token_writes(start, start if pins_tokens else None)
+            if pins_tokens:
+                # The value too: after a loss the same revision may come again with another one.
+                value, revision, alive = start
+                lo = hi = value
         self.request = GuardedAdd(
             lane.key,
             writer,
@@ -134,8 +133,8 @@ class Batch(msgspec.Struct, eq=False):
             lane.acked,
             guard.total,
             guard.applied,
-            guard.lo,
-            guard.hi,
+            lo,
+            hi,
             guard.restart,
             guard.delete,
             False,

@@ -39,6 +39,8 @@ from plusone.types import utc
 ACKED_REMEMBERED_SECONDS: Final = 120.0
 GAP_SHOWN_SECONDS: Final = 300.0
 GAPS_SHOWN: Final = 100
+SHARED_AT_LEAST: Final = 64
+"""Fewer batches are not worth a call of their own."""
 LANES_REMEMBERED: Final = 250_000
 """Of more counters the idle ones are forgotten at once: it costs the notice of a gap, never a count."""
 LANES_LOOKED_AT: Final = 1_024
@@ -77,7 +79,7 @@ class Combiner:
         self._ready: deque[Lane] = deque()
         self._resend: deque[Batch] = deque()
         self._parked: dict[asyncio.TimerHandle, list[Batch]] = {}
-        self._flights: set[Flight] = set()
+        self._flights: dict[Flight, None] = {}
         self._flush_scheduled = False
         self._watch: asyncio.TimerHandle | None = None
         self._watch_interval = max(min(limits.timeout, limits.attempt_timeout) / 20, 0.005)
@@ -171,7 +173,9 @@ class Combiner:
         while (self._resend or self._ready) and len(self._flights) < self._capabilities.calls_in_flight:
             now = self._now()
             batches: list[Batch] = []
-            room = self._capabilities.batches_per_call
+            # Shared among the calls that may go now: the store works on one while the other is being made.
+            share = (len(self._resend) + len(self._ready)) // (self._capabilities.calls_in_flight - len(self._flights))
+            room = min(self._capabilities.batches_per_call, max(share, SHARED_AT_LEAST))
             while self._resend and len(batches) < room:
                 batch = self._resend.popleft()
                 if batch.deadline > now:
@@ -186,7 +190,7 @@ class Combiner:
                         batches.append(fresh)
             if batches:
                 flight = Flight(batches, now + self._limits.attempt_timeout)
-                self._flights.add(flight)
+                self._flights[flight] = None
                 flight.task = loop.create_task(self._fly(flight))
             self._forget_idle_lanes(now)
         self._finish_if_drained()
@@ -231,7 +235,7 @@ class Combiner:
             self._abort()
             raise
         finally:
-            self._flights.discard(flight)
+            self._flights.pop(flight, None)
         failed: list[Batch] = []
         now = self._clock.elapsed()
         for batch, answer in zip(batches, answers, strict=True):
