@@ -124,6 +124,23 @@ def test_a_body_over_the_limit(client: httpx.Client, name: str, tree: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "content_type", "status"),
+    [
+        ("POST", "/v2/counters", "application/json", 404),
+        ("POST", "/v1//counters", "application/json", 404),
+        ("PATCH", "/v1/counters/large", "application/json", 405),
+        ("PUT", "/v1/counters/large", "text/plain", 415),
+        ("PUT", "/v1/counters/%zz", "application/json", 422),
+    ],
+)
+def test_an_early_answer_reaches_who_still_sends(
+    service: Running, method: str, path: str, content_type: str, status: int
+) -> None:
+    body = b'{"value":' + b" " * 900_000 + b"1}"
+    assert service.raw(method, path, body, {"content-type": content_type})[0] == status
+
+
+@pytest.mark.parametrize(
     "segment",
     ["%", "%2", "%zz", "a%", "%FF", "%C3%28", "%00", "%0A", "%7F", "%C2%80", "a" * 256, "%C3%BC" * 128, "%ED%A0%80"],
 )

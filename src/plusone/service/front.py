@@ -48,6 +48,9 @@ _AFTER: Final = b"/increment"
 _CONSIDERED: Final = frozenset(
     (b"content-type", b"content-length", b"transfer-encoding", b"idempotency-key", b"if-match", b"if-none-match")
 )
+_ANNOUNCE_BODY: Final = (b"content-length", b"transfer-encoding")
+_DRAINED_BYTES_MAX: Final = 67_108_864
+_DRAINED_SECONDS: Final = 5.0
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
 _JSON_HEADERS: Final = [(b"content-type", b"application/json"), _NO_STORE]
@@ -100,6 +103,8 @@ class Front:
             reply = await increment(self._counters, decode_name(segment), request, conditional)
         except Exception as error:
             reply = _reply_to_error(error)
+            if isinstance(error, BodyTooLarge):
+                await _drain(receive)
         await _send_reply(send, reply)
         return reply.status
 
@@ -127,22 +132,31 @@ class Front:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, path: bytes, started: float) -> None:
         """Let the framework answer. It sees the path undecoded, and decodes names with the same function as we do."""
         status = 500
+        unread = any(name in _ANNOUNCE_BODY for name, _ in scope["headers"])
+
+        async def receive_and_note() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = message.get("more_body", False)
+            return message
 
         async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
+                if unread:
+                    await _drain(receive)
                 status = message["status"]
-                message["headers"] = [*message["headers"], _NO_STORE]
+                if _NO_STORE not in message["headers"]:
+                    message["headers"] = [*message["headers"], _NO_STORE]
             await send(message)
 
         # The framework would take empty segments for none.
         if b"//" in path or (path.endswith(b"/") and path != b"/"):
             reply = _reply_to_error(NotFound("there is nothing at this path: it has an empty segment"))
-            status = reply.status
-            await _send_reply(send, reply)
+            await _send_reply(send_and_note, reply)
         else:
             scope["path"] = path.decode("latin-1")
-            await self._framework(scope, receive, send_and_note)
+            await self._framework(scope, receive_and_note, send_and_note)
         route = scope.get("path_template") or "other"
         self._metrics.route(scope["method"], route).observe(status, perf_counter() - started)
 
@@ -168,7 +182,10 @@ class Front:
     async def _publish(self) -> None:
         while True:
             await asyncio.sleep(PUBLISH_SECONDS)
-            self._metrics.publish()
+            try:
+                self._metrics.publish()
+            except OSError as error:  # a full disk, say: counting goes on
+                _log.warning("metrics cannot be left for the other workers", reason=str(error))
 
 
 def _end_with_the_main_process() -> None:
@@ -195,6 +212,18 @@ def _reply_to_error(error: Exception) -> Reply:
         error = InternalError("the service failed; its log has the details")
     document = problem(error)
     return Reply(document.status, document)
+
+
+async def _drain(receive: Receive) -> None:
+    """Read the rest of a body that is answered already: a connection closed on one who still sends loses the answer."""
+    left = _DRAINED_BYTES_MAX
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAINED_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 async def _send_reply(send: Send, reply: Reply) -> None:
