@@ -180,5 +180,7 @@ class TokenRules:
                 world.advance(99_999)
                 await apply(store, add(1, seq=seq, acked=seq - 1))
                 assert await known_tokens(store, "t") == ["t"]
-            world.advance(11)
+            world.advance(9)
+            assert await known_tokens(store, "t") == ["t"]
+            world.advance(2)
             assert await known_tokens(store, "t") == []
