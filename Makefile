@@ -25,7 +25,7 @@ quick: .venv/dev
 	$(PYTEST) -x tests/unit
 
 soak: .venv/dev servers
-	PLUSONE_SOAK=1 $(PYTEST) --timeout 7200
+	PLUSONE_TEST_SOAK=1 $(PYTEST) --timeout 7200
 
 bench: .venv/dev
 	@tools/install-servers redis-server wrk webdis
