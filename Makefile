@@ -1,6 +1,11 @@
-# make run    serve on 127.0.0.1:8000, counters in ./data (PORT=, STORE= override)
-# make test   everything; make quick: the unit level, under 20 seconds
-# make check  lint, formatting, types, import contracts, generated documents
+# make run      serve on 127.0.0.1:8000, counters in ./data (PORT=, STORE= override)
+# make test     everything
+# make quick    the unit level, under 20 seconds
+# make soak     100,000 schedules of the model
+# make check    lint, formatting, types, import contracts, generated documents
+# make docs     write the generated documents
+# make bench    measure, and write the README's speed table
+# make plain    what works without extras
 PYTHON ?= python3
 PORT ?= 8000
 STORE ?= sqlite:data/counters.db
@@ -24,8 +29,8 @@ test: .venv/dev servers
 quick: .venv/dev
 	$(PYTEST) -x tests/unit
 
-soak: .venv/dev servers
-	PLUSONE_TEST_SOAK=1 $(PYTEST) --timeout 7200
+soak: .venv/dev
+	PLUSONE_SOAK=1 $(PYTEST) tests/model
 
 bench: .venv/dev
 	@tools/install-servers redis-server wrk webdis
