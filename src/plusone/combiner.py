@@ -247,7 +247,7 @@ class Combiner:
             elif answer.status == "missed":
                 self._missed(batch, answer, failed)
             elif answer.status == "gap":
-                self._gap(batch, answer.last)
+                self._gap(batch, answer.last, failed)
             else:
                 # Only a later seq of this writer makes one stale, and a counter has one batch under way.
                 self._fail(batch, OutcomeUnknown("the datastore answered a batch under way as outdated"))
@@ -322,7 +322,7 @@ class Combiner:
         batch.close(parting)
         self._resend.append(batch)
 
-    def _gap(self, batch: Batch, last: int) -> None:
+    def _gap(self, batch: Batch, last: int, failed: list[Batch]) -> None:
         """The store lost what it had acknowledged: say so, and go on from what is left, or stop."""
         lane, request = batch.lane, batch.request
         assert request is not None
@@ -341,7 +341,11 @@ class Combiner:
         lane.acked = last
         lane.state = None
         batch.request = msgspec.structs.replace(request, acked=last)
-        self._resend.append(batch)
+        batch.failures += 1
+        if batch.failures == 1:
+            self._resend.append(batch)
+        else:
+            failed.append(batch)
 
     def _failed(self, batch: Batch, error: PlusoneError, failed: list[Batch]) -> None:
         """Note a failed attempt; `failed` gets the batch if it is to be sent again after a while."""
