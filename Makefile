@@ -17,7 +17,7 @@ PLAIN_TESTS := tests/unit tests/conformance/test_memory.py tests/conformance/tes
 .PHONY: help run test quick soak bench docs check plain servers constraints clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 # `exec`: the server is make's own child, so that ending make with SIGTERM ends the server, which then drains.
 run: .venv/installed
