@@ -1,0 +1,100 @@
+"""Measure plusone against its peers, one figure against the other within one run.
+
+python -m bench                                all, about five minutes
+python -m bench --quick                        all, roughly, in a quarter of that
+python -m bench --only redis-hot redis-spread  some of them
+python -m bench --profile redis-hot            where our own time goes
+python -m bench --readme                       put the saved table into the README
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench.entries import ENTRIES
+from bench.machine import this_machine
+from bench.measure import Entry, Result, measure
+from bench.profiling import profile
+from bench.report import Report, insert, markdown, terminal_table
+from bench.servers import Missing
+
+_JSON: Final = Path("docs/bench.json")
+_WIDTH: Final = 150
+_SECONDS, _ROUNDS = 1.4, 5
+_QUICK_SECONDS, _QUICK_ROUNDS = 0.4, 3
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(arguments)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
+    if options.readme:
+        saved = (options.json or _JSON).read_bytes()
+        insert(Path("README.md"), markdown(msgspec.json.decode(saved, type=Report)))
+        return 0
+    by_name = {entry.name: entry for entry in ENTRIES}
+    if options.profile:
+        profile(by_name[options.profile], options.seconds or _SECONDS, console)
+        return 0
+    chosen = [by_name[name] for name in options.only or by_name]
+    seconds = options.seconds or (_QUICK_SECONDS if options.quick else _SECONDS)
+    report = _run(chosen, seconds, _QUICK_ROUNDS if options.quick else _ROUNDS, arguments, console)
+    console.print(terminal_table(report.results))
+    for name, why in report.skipped.items():
+        console.print(f"[bold red]{name} was not measured:[/] {why}")
+    console.print(report.machine.sentence(), style="dim")
+    whole = not (options.only or options.quick or options.seconds)
+    if path := options.json or (_JSON if whole else None):
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        path.with_suffix(".md").write_text(markdown(report), encoding="utf-8")
+    missed = [result.name for result in report.results if not result.met]
+    return 1 if options.check and (missed or report.skipped) else 0
+
+
+def _run(entries: Sequence[Entry], seconds: float, rounds: int, arguments: Sequence[str], console: Console) -> Report:
+    results: list[Result] = []
+    skipped: dict[str, str] = {}
+    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        total = sum(min(rounds, entry.rounds_max or rounds) + 1 for entry in entries)
+        task = progress.add_task("", total=total)
+        for entry in entries:
+            progress.update(task, description=entry.name)
+            try:
+                results.append(measure(entry, seconds=seconds, rounds=rounds, step=lambda: progress.advance(task)))
+            except Missing as missing:
+                skipped[entry.name] = str(missing)
+    return Report(
+        measured=datetime.now(UTC).date().isoformat(),
+        command=" ".join(["python -m bench", *arguments]),
+        machine=this_machine(),
+        results=results,
+        skipped=skipped,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure plusone against its peers.")
+    names = [entry.name for entry in ENTRIES]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"some of {', '.join(names)}")
+    parser.add_argument("--seconds", type=float, help="how long each side works in a round")
+    parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target was missed")
+    parser.add_argument("--profile", choices=names, metavar="NAME", help="profile our side of one entry instead")
+    parser.add_argument("--readme", action="store_true", help="put the table of --json into README.md instead")
+    parser.add_argument("--json", type=Path, help=f"where to save the run (default {_JSON}, of whole runs)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,159 @@
+"""What is measured, as data: the lines of the table in the README."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from bench import growth, http, library, sqlite
+from bench.measure import Entry
+
+_REDIS_PY: Final = "redis-py `INCR`"
+_REDIS_BENCHMARK: Final = "`redis-benchmark -t incr -c 64`"
+_AUTOCOMMIT: Final = "one transaction each"
+_WEBDIS: Final = "webdis `INCR`"
+_EACH_SECOND: Final = "increments/s"
+
+ENTRIES: Final = [
+    Entry(
+        name="redis-hot",
+        what="library on Redis, one hot counter, 256 callers, uvloop",
+        peer=f"{_REDIS_PY}, uvloop",
+        unit=_EACH_SECOND,
+        target=25,
+        sense="at least",
+        prepare=partial(library.against_redis_py, spread=False, fast=True),
+    ),
+    Entry(
+        name="redis-hot-asyncio",
+        what="library on Redis, one hot counter, 256 callers, asyncio",
+        peer=f"{_REDIS_PY}, asyncio",
+        unit=_EACH_SECOND,
+        target=25,
+        sense="at least",
+        prepare=partial(library.against_redis_py, spread=False, fast=False),
+    ),
+    Entry(
+        name="redis-spread",
+        what="library on Redis, 5,000 counters, 256 callers, uvloop",
+        peer=f"{_REDIS_PY}, uvloop",
+        unit=_EACH_SECOND,
+        target=6,
+        sense="at least",
+        prepare=partial(library.against_redis_py, spread=True, fast=True),
+    ),
+    Entry(
+        name="redis-spread-asyncio",
+        what="library on Redis, 5,000 counters, 256 callers, asyncio",
+        peer=f"{_REDIS_PY}, asyncio",
+        unit=_EACH_SECOND,
+        target=6,
+        sense="at least",
+        prepare=partial(library.against_redis_py, spread=True, fast=False),
+    ),
+    Entry(
+        name="redis-benchmark-hot",
+        what="library on Redis, one hot counter, 256 callers, uvloop",
+        peer=_REDIS_BENCHMARK,
+        unit=_EACH_SECOND,
+        target=6,
+        sense="at least",
+        prepare=partial(library.against_redis_benchmark, spread=False),
+    ),
+    Entry(
+        name="redis-benchmark-spread",
+        what="library on Redis, 5,000 counters, 256 callers, uvloop",
+        peer=f"{_REDIS_BENCHMARK[:-1]} -r 5000`",
+        unit=_EACH_SECOND,
+        target=1.3,
+        sense="at least",
+        prepare=partial(library.against_redis_benchmark, spread=True),
+    ),
+    Entry(
+        name="redis-latency",
+        what="library on Redis, one caller at a time, uvloop",
+        peer=f"{_REDIS_PY}, uvloop",
+        unit="µs each",
+        target=1.3,
+        sense="at most",
+        prepare=library.latency,
+    ),
+    Entry(
+        name="sqlite-hot",
+        what="library on SQLite, durable, one hot counter, 256 callers",
+        peer=_AUTOCOMMIT,
+        unit=_EACH_SECOND,
+        target=60,
+        sense="at least",
+        prepare=partial(sqlite.against_autocommit, spread=False),
+    ),
+    Entry(
+        name="sqlite-spread",
+        what="library on SQLite, durable, 5,000 counters, 256 callers",
+        peer=_AUTOCOMMIT,
+        unit=_EACH_SECOND,
+        target=20,
+        sense="at least",
+        prepare=partial(sqlite.against_autocommit, spread=True),
+    ),
+    *(
+        Entry(
+            name=f"http-{'spread' if spread else 'hot'}-{connections}",
+            what=f"HTTP on Redis, {'5,000 counters' if spread else 'one hot counter'}, {connections} connections",
+            peer=_WEBDIS,
+            unit=_EACH_SECOND,
+            target=target,
+            sense="at least",
+            prepare=partial(http.against_webdis, connections=connections, spread=spread),
+            scale=1.4,
+        )
+        for spread, connections, target in ((False, 64, 0.85), (False, 256, 0.8), (True, 64, 0.7), (True, 256, 0.7))
+    ),
+    Entry(
+        name="redis-writes",
+        what="writes to the datastore per 1,000 increments of one hot counter, 256 callers",
+        peer="",
+        unit="writes",
+        target=10,
+        sense="at most",
+        prepare=library.writes_per_thousand,
+    ),
+    Entry(
+        name="redis-growth",
+        what="cost of an increment on Redis with 1,000,000 counters",
+        peer="with 10 counters",
+        unit="µs each",
+        target=1.2,
+        sense="at most",
+        prepare=growth.cost_on_redis,
+    ),
+    Entry(
+        name="sqlite-growth",
+        what="cost of an increment on SQLite with 1,000,000 counters",
+        peer="with 10 counters",
+        unit="µs each",
+        target=1.2,
+        sense="at most",
+        prepare=growth.cost_on_sqlite,
+    ),
+    Entry(
+        name="redis-memory",
+        what="memory held in the process per idle counter, Redis",
+        peer="",
+        unit="bytes",
+        target=1024,
+        sense="at most",
+        prepare=growth.memory_on_redis,
+        rounds_max=2,
+    ),
+    Entry(
+        name="sqlite-memory",
+        what="memory held in the process per idle counter, SQLite",
+        peer="",
+        unit="bytes",
+        target=1024,
+        sense="at most",
+        prepare=growth.memory_on_sqlite,
+        rounds_max=2,
+    ),
+]
