@@ -38,3 +38,13 @@ def client(service: Running) -> Iterator[httpx.Client]:
 def name() -> str:
     """A counter that no other test uses."""
     return f"counter-{next(_numbers)}"
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """A Redis of the test's own."""
+    from tests.servers.redis import redis_server, skip_without_redis, url_of
+
+    skip_without_redis(own=True)
+    with redis_server() as server:
+        yield url_of(server)

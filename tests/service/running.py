@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,18 +14,12 @@ from types import TracebackType
 
 import httpx
 
+from tests.servers.process import free_port
+
 COMMAND = Path(sys.executable).with_name("plusone")
 MEMORY = '[stores]\ndefault = "memory://"\n'
 START_SECONDS = 20.0
 STOP_SECONDS = 40.0
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def clean_environment() -> dict[str, str]:

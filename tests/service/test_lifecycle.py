@@ -153,3 +153,38 @@ def test_a_store_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
         Running(tmp_path, (tmp_path / "service.toml").read_text()).__enter__()
     assert "store second" in str(caught.value)
     assert "Traceback" not in str(caught.value)
+
+
+def test_a_store_that_stands_still_goes_away_and_comes_back_empty(tmp_path: Path) -> None:
+    redis = pytest.importorskip("tests.servers.redis")
+    redis.skip_without_redis(own=True)
+    with redis.redis_server() as server:
+        settings = f'timeout = 0.5\n[stores]\ndefault = "memory://"\nfar = "{redis.url_of(server)}"\n'
+        with Running(tmp_path, settings) as running, running.client() as client:
+            path = "/v1/stores/far/counters/votes/increment"
+            assert client.post(path).json()["value"] == 1
+            with server.paused():
+                answer = client.post(path)
+                assert (answer.status_code, answer.json()["type"]) == (504, "/problems/outcome-unknown")
+                assert answer.json()["applied"] == "maybe"
+                assert client.get("/readyz").json()["stores"]["far"]["ready"] is False
+            server.kill()
+            ready = client.get("/readyz")
+            assert (ready.status_code, ready.json()["ready"]) == (503, False)
+            assert ready.json()["stores"]["default"] == {"ready": True}
+            assert ready.json()["stores"]["far"]["ready"] is False
+            assert ready.json()["stores"]["far"]["detail"]
+
+            answer = client.post(path)
+            assert (answer.status_code, answer.json()["applied"]) == (503, "no")
+            assert answer.headers["retry-after"] == "1"
+            answer = client.get("/v1/stores/far/counters/votes")
+            assert (answer.status_code, answer.json()["type"]) == (503, "/problems/store-unavailable")
+            assert client.post("/v1/counters/votes/increment").status_code == 200
+
+            server.start()  # it kept nothing on disk: what it had acknowledged is gone
+            assert client.post(path).json()["value"] == 1
+            far = client.get("/readyz").json()["stores"]["far"]
+            assert far["ready"] is True
+            assert [(gap["counter"], gap["last"]) for gap in far["recent_gaps"]] == [("default/votes", 0)]
+            assert samples(client)["plusone_gaps_total", "far"] == 1
