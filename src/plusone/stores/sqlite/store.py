@@ -26,7 +26,7 @@ from plusone.stores.sqlite.database import Database
 from plusone.stores.sqlite.statements import sql
 from plusone.stores.sqlite.writer import Writer
 
-BUSY_TIMEOUT_DEFAULT_SECONDS: Final = 5
+BUSY_TIMEOUT_DEFAULT_SECONDS: Final = 2
 _READ: Final = sql("read.sql")
 _LIST: Final = sql("list.sql")
 _ABSENT: Final = Record(0, 0, False, None)
@@ -40,7 +40,7 @@ class SQLiteStore:
 
     Parameters of the URL: `synchronous=full` (the default: an acknowledged operation survives the loss of power) or
     `normal` (it survives the end of the process, even by `kill -9`; a loss of power may take the last ones);
-    `busy_timeout`, whole seconds to wait for another process that holds the write lock (default 5).
+    `busy_timeout`, whole seconds to wait for another process that holds the write lock (default 2).
     """
 
     CAPABILITIES = Capabilities(
