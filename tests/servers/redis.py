@@ -6,17 +6,21 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 from redis import Redis
 
+from plusone.clock import Clock
+from plusone.stores.redis.store import RedisStore
+from plusone.stores.registry import StoreURL
 from tests.servers.process import ServerProcess
 
 USERS_URL: Final = os.environ.get("PLUSONE_TEST_REDIS_URL")
+DAY_MS: Final = 86_400_000
 HAS_REDIS_SERVER: Final = shutil.which("redis-server") is not None
 _INSTALL: Final = "redis-server is not installed: apt-get install redis-server, or set PLUSONE_TEST_REDIS_URL"
 
@@ -75,6 +79,19 @@ def own_prefix(url: str) -> Generator[str]:
     with client(url) as redis:
         for key in list(redis.scan_iter(match=prefix + "*", count=1_000)):
             redis.delete(key)
+
+
+def store_at(url: str, *, token_retention_ms: int = DAY_MS) -> RedisStore:
+    return RedisStore.from_url(StoreURL.parse(url), clock=Clock(), token_retention_ms=token_retention_ms)
+
+
+@asynccontextmanager
+async def opened(store: RedisStore) -> AsyncIterator[RedisStore]:
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 def client(url: str) -> Redis:

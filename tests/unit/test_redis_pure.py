@@ -151,13 +151,22 @@ def test_tls_checks_certificate_and_name(tmp_path: Path) -> None:
     assert connection.ca_certs == str(ca_file)
 
 
-def test_every_exception_of_the_driver_is_in_the_table() -> None:
+LEFT_AMBIGUOUS = """
+    ChildDeadlockedError ClusterError CrossSlotTransactionError ExecAbortError IncorrectPolicyType InvalidPipelineStack
+    LockError LockNotOwnedError ModuleError NoSuchFieldsetError PubSubError RedisClusterException SlotNotCoveredError
+    WatchError
+"""
+"""What nothing that we ask redis-py for should raise."""
+
+
+def test_every_exception_of_the_driver_is_in_the_table_or_known_to_be_left_out() -> None:
     theirs = {
         found
         for _, found in inspect.getmembers(exceptions, inspect.isclass)
         if issubclass(found, Exception) and found.__module__ == "redis.exceptions"
     }
-    assert set(BY_CLASS) == theirs
+    assert set(BY_CLASS) <= theirs
+    assert {found.__name__ for found in theirs - set(BY_CLASS)} == set(LEFT_AMBIGUOUS.split())
 
 
 SCRIPT_ERROR = " script: 0123, on @user_script:9."

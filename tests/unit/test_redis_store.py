@@ -1,16 +1,11 @@
-"""What is Redis' own in the Redis store, on a real server: the script's arithmetic, its keys, and its failures."""
+"""What is Redis' own in the Redis store, on a real server: the script's arithmetic, and its keys."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
-import ssl
 import struct
-import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Iterator
 from typing import cast
 
 import pytest
@@ -21,22 +16,25 @@ pytest.importorskip("redis")
 
 from redis import Redis
 
-from plusone.clock import Clock
 from plusone.errors import (
     CorruptRecord,
     InvalidRequest,
-    OutcomeUnknown,
-    PlusoneError,
     StoreRefused,
-    StoreUnavailable,
 )
-from plusone.stores.protocol import Answer, GuardedAdd, TokenWrite
-from plusone.stores.redis.store import RedisStore
+from plusone.stores.protocol import Answer, TokenWrite
 from plusone.stores.registry import StoreURL
 from plusone.types import MAX, MIN
 from tests.conformance.harness import A, B, add, apply, asynchronous, closing, delete, listed, read, restart, state
 from tests.servers.process import ServerProcess
-from tests.servers.redis import client, own_prefix, redis_replica, redis_server, skip_without_redis, url_of
+from tests.servers.redis import (
+    client,
+    opened,
+    own_prefix,
+    redis_server,
+    skip_without_redis,
+    store_at,
+    url_of,
+)
 
 skip_without_redis(own=True)
 
@@ -46,19 +44,6 @@ SLACK_MS = 20_000
 """How much time a test may take on a slow machine."""
 NUMBERS = itertools.count()
 EDGES = (0, 2**31, 2**32, 2**53, 2**62, 2**63)
-
-
-def store_at(url: str, *, token_retention_ms: int = 24 * HOUR_MS) -> RedisStore:
-    return RedisStore.from_url(StoreURL.parse(url), clock=Clock(), token_retention_ms=token_retention_ms)
-
-
-@asynccontextmanager
-async def opened(store: RedisStore) -> AsyncIterator[RedisStore]:
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def prefix_of(url: str) -> str:
@@ -81,12 +66,6 @@ def url(server: ServerProcess) -> Iterator[str]:
 def direct(url: str) -> Iterator[Redis]:
     with client(url) as redis:
         yield redis
-
-
-@pytest.fixture(scope="module")
-def primary_and_replica() -> Iterator[tuple[ServerProcess, ServerProcess]]:
-    with redis_server() as primary, redis_replica(primary) as replica:
-        yield primary, replica
 
 
 # Arithmetic.
@@ -300,177 +279,7 @@ async def test_a_counter_stays_as_long_as_its_tokens(url: str, direct: Redis) ->
         assert direct.pttl(key) == -1
         assert 9 * HOUR_MS - SLACK_MS < direct.pttl(f"{key}:t") <= 9 * HOUR_MS
         await apply(store, delete(seq=2, acked=1))
-        assert 9 * HOUR_MS - SLACK_MS < direct.pttl(key) <= 9 * HOUR_MS
-        assert direct.pttl(f"{key}:t") <= direct.pttl(key)
-
-
-# Replicas.
-
-
-def replicated(servers: tuple[ServerProcess, ServerProcess], **parameters: str | int) -> Iterator[str]:
-    yield from own_prefix(url_of(servers[0], **parameters))
-
-
-@pytest.fixture
-def waiting_url(primary_and_replica: tuple[ServerProcess, ServerProcess]) -> Iterator[str]:
-    yield from own_prefix(url_of(primary_and_replica[0], wait=1, wait_timeout=100))
-
-
-async def apply_unmet(url: str, request: GuardedAdd) -> None:
-    """On a connection of its own, where WAIT would have nothing to wait for unless the script writes."""
-    async with opened(store_at(url)) as store:
-        [answer] = await store.apply([request])
-        assert isinstance(answer, OutcomeUnknown)
-
-
-@asynchronous
-async def test_what_no_replica_has_is_not_acknowledged(
-    waiting_url: str, primary_and_replica: tuple[ServerProcess, ServerProcess]
-) -> None:
-    """wait=1: an unmet WAIT is "maybe"; so are a duplicate and a replay, until the replica has the write."""
-    token = (TokenWrite("t", "notes"),)
-    async with opened(store_at(waiting_url)) as store:
-        await apply(store, add(1))
-        with primary_and_replica[1].paused():
-            await apply_unmet(waiting_url, add(5, seq=2, acked=1))
-            await apply_unmet(waiting_url, add(5, seq=2, acked=1))
-            await apply_unmet(waiting_url, add(7, writer=B, tokens=token))
-            await apply_unmet(waiting_url, add(7, seq=2, acked=1, writer=B, tokens=token))
-            assert await apply(store, add(9, seq=3, acked=1, lo=MAX)) == Answer("missed", 13, 3, True)
-            assert await apply(store, add(9, seq=1)) == Answer("stale")
-        assert await apply(store, add(5, seq=2, acked=1)) == Answer("duplicate", 1, 1, True)
-        known = await apply(store, add(7, seq=2, acked=1, writer=B, tokens=token))
-        assert [(record.token, record.value) for record in known.tokens] == [("t", 6)]
-        assert await state(store) == (13, 3, True)
-
-
-@asynchronous
-async def test_readiness_knows_of_missing_replicas_and_of_replicas(
-    waiting_url: str, primary_and_replica: tuple[ServerProcess, ServerProcess]
-) -> None:
-    primary, replica = primary_and_replica
-    async with opened(store_at(waiting_url)) as store:
-        await store.check()
-    async with opened(store_at(url_of(primary, wait=2))) as store:
-        with pytest.raises(StoreUnavailable, match="1 replicas are connected, and wait=2"):
-            await store.check()
-    async with opened(store_at(url_of(replica))) as store:
-        with pytest.raises(StoreUnavailable, match="is a replica"):
-            await store.check()
-        with pytest.raises(StoreUnavailable):
-            await apply(store, add(1))
-
-
-@asynchronous
-async def test_eventual_reads_go_to_the_replica(primary_and_replica: tuple[ServerProcess, ServerProcess]) -> None:
-    primary, replica = primary_and_replica
-    for url in replicated(primary_and_replica, wait=1, replica=f"127.0.0.1:{replica.port}"):
-        async with opened(store_at(url)) as store:
-            assert store.capabilities.eventual_reads is True
-            await apply(store, add(5))
-            with primary.paused():
-                [record] = await store.read(["default/counter"], strong=False)
-            assert (record.value, record.revision, record.exists) == (5, 1, True)
-
-
-# Failures.
-
-
-@asynchronous
-async def test_a_cancelled_call_leaves_no_reply_behind(url: str, server: ServerProcess, direct: Redis) -> None:
-    """Its connection is closed, so a later call does not read the reply that is still to come."""
-    async with opened(store_at(url)) as store:
-        await apply(store, add(1))
-        connected = direct.info("clients")["connected_clients"]
-        with server.paused():
-            under_way = asyncio.ensure_future(store.apply([add(2, seq=2, acked=1)]))
-            done, _ = await asyncio.wait([under_way], timeout=0.05)
-            assert not done
-            under_way.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await under_way
-        assert await apply(store, add(2, seq=2, acked=1)) == Answer("duplicate", 1, 1, True)
-        assert direct.info("clients")["connected_clients"] == connected
-
-
-def test_nobody_there_is_definite() -> None:
-    with pytest.raises(StoreUnavailable):
-        asyncio.run(store_at("redis://127.0.0.1:1/0").open())
-
-
-@asynchronous
-async def test_a_restarted_server_is_found_again() -> None:
-    """The idle connections of the old one are not used: nothing is ambiguous."""
-    with redis_server() as server:
-        async with opened(store_at(url_of(server))) as store:
-            await apply(store, add(1))
-            await asyncio.to_thread(server.kill)  # so that the loop sees the connection end
-            with pytest.raises(StoreUnavailable):
-                await apply(store, add(1, seq=2, acked=1))
-            server.start()
-            assert await apply(store, add(1, seq=2, acked=1)) == Answer("gap", last=0)
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"), [("maxmemory", "1"), ("min-replicas-to-write", "1"), ("replicaof", "127.0.0.1 1")]
-)
-@asynchronous
-async def test_a_server_that_cannot_write_refuses_the_whole_call(
-    url: str, direct: Redis, setting: str, value: str
-) -> None:
-    """OOM, NOREPLICAS, READONLY: definite, for nothing of the call was written, and worth another try."""
-    async with opened(store_at(url)) as store:
-        try:
-            if setting == "replicaof":
-                direct.replicaof(*value.split())
-            else:
-                direct.config_set(setting, value)
-            with pytest.raises(StoreUnavailable):
-                await store.apply([add(1), add(1, key="default/other")])
-        finally:
-            if setting == "replicaof":
-                direct.replicaof("NO", "ONE")
-            else:
-                direct.config_set(setting, "0")
-        assert await state(store) == (0, 0, False)
-        assert await apply(store, add(1)) == Answer("applied", 0, 0, False)
-
-
-@asynchronous
-async def test_credentials_and_rights(url: str, server: ServerProcess, direct: Redis) -> None:
-    direct.acl_setuser("reader", enabled=True, passwords=["+p@ss"], keys=["*"], commands=["+@all", "-evalsha"])
-    try:
-        with pytest.raises(StoreRefused):
-            await store_at(f"redis://reader:wrong@127.0.0.1:{server.port}/0").open()
-        async with opened(store_at(f"redis://reader:p%40ss@127.0.0.1:{server.port}/0")) as store:
-            with pytest.raises(StoreRefused):
-                await apply(store, add(1))
-    finally:
-        direct.acl_deluser("reader")
-
-
-@pytest.mark.parametrize(
-    ("policy", "lost"), [("allkeys-lru", "counters"), ("volatile-ttl", "tokens and counters with a ttl")]
-)
-def test_eviction_is_warned_of(
-    url: str, direct: Redis, caplog: pytest.LogCaptureFixture, policy: str, lost: str
-) -> None:
-    direct.config_set("maxmemory-policy", policy)
-    try:
-        asyncio.run(open_and_close(url))
-    finally:
-        direct.config_set("maxmemory-policy", "noeviction")
-    [record] = [record for record in caplog.records if record.name == "plusone.redis"]
-    assert record.levelname == "WARNING"
-    assert f"{policy}: when memory is short Redis drops {lost};" in record.getMessage()
-    caplog.clear()
-    asyncio.run(open_and_close(url))
-    assert caplog.records == []
-
-
-async def open_and_close(url: str) -> None:
-    async with opened(store_at(url)):
-        pass
+        assert direct.pexpiretime(key) == direct.pexpiretime(f"{key}:t")
 
 
 # Listing.
@@ -494,56 +303,3 @@ async def test_other_keys_are_not_listed(url: str, direct: Redis) -> None:
         direct.set(f"{prefix}{{default/string}}", "x")
         direct.hset(f"{prefix}{{default/{{}}", "name", "value")
         assert await listed(store, "default/", limit=10) == {"default/counter": 5}
-
-
-# TLS.
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed: apt-get install openssl")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *files],
-        check=True,
-        capture_output=True,
-    )
-    return key, certificate
-
-
-@asynchronous
-async def test_tls_takes_the_certificate_that_is_trusted_and_named_so(certificate: tuple[Path, Path]) -> None:
-    key, trusted = certificate
-    options = ("--tls-cert-file", str(trusted), "--tls-key-file", str(key), "--tls-ca-cert-file", str(trusted))
-    with tls_server(*options) as server:
-        async with opened(store_at(f"rediss://localhost:{server.port}/0?ca_file={trusted}")) as store:
-            assert await apply(store, add(1)) == Answer("applied", 0, 0, False)
-        refused: list[tuple[str, type[PlusoneError]]] = [
-            (f"rediss://127.0.0.1:{server.port}/0?ca_file={trusted}", StoreRefused),  # another name
-            (f"rediss://localhost:{server.port}/0", StoreRefused),  # signed by nobody known
-        ]
-        for url, error in refused:
-            with pytest.raises(error):
-                await store_at(url).open()
-
-
-def tls_server(*options: str) -> ServerProcess:
-    def is_ready(port: int) -> bool:
-        try:
-            ssl.get_server_certificate(("127.0.0.1", port), timeout=1)
-        except OSError:
-            return False
-        return True
-
-    return ServerProcess(
-        "redis-tls",
-        lambda port, folder: (
-            *("redis-server", "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1"),
-            *("--tls-auth-clients", "no", "--save", ""),
-            *options,
-        ),
-        is_ready,
-    )

@@ -43,21 +43,6 @@ BY_CLASS: Final[Mapping[type[Exception], Verdict]] = {
     redis.InvalidResponse: OutcomeUnknown,
     redis.ResponseError: OutcomeUnknown,
     redis.RedisError: OutcomeUnknown,
-    redis.ExecAbortError: OutcomeUnknown,
-    redis.ModuleError: OutcomeUnknown,
-    redis.NoSuchFieldsetError: OutcomeUnknown,
-    # Of parts of the driver that are not used here.
-    redis.ChildDeadlockedError: OutcomeUnknown,
-    redis.ClusterError: OutcomeUnknown,
-    redis.CrossSlotTransactionError: OutcomeUnknown,
-    redis.IncorrectPolicyType: OutcomeUnknown,
-    redis.InvalidPipelineStack: OutcomeUnknown,
-    redis.LockError: OutcomeUnknown,
-    redis.LockNotOwnedError: OutcomeUnknown,
-    redis.PubSubError: OutcomeUnknown,
-    redis.RedisClusterException: OutcomeUnknown,
-    redis.SlotNotCoveredError: OutcomeUnknown,
-    redis.WatchError: OutcomeUnknown,
 }
 
 BY_CODE: Final[Mapping[str, Verdict]] = {

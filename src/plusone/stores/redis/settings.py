@@ -94,7 +94,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "socket_connect_timeout": self.connect_timeout_ms / 1000,
             "health_check_interval": 0,
             "protocol": 2,
-            "maint_notifications_config": None,
             "driver_info": None,
             "decode_responses": False,
         }

@@ -172,9 +172,9 @@ local function step(number, total_hi, total_lo, lo_hi, lo_lo, hi_hi, hi_lo, seq,
 
   if rest and rest[1] then
     tokens_end = math.max(tokens_end, now + retention)
-    local before = pack(TOKEN, value_hi, value_lo, revision, exists)
+    local before, token_end = pack(TOKEN, value_hi, value_lo, revision, exists), string.format('%.0f', now + retention)
     for index = 1, #rest do
-      call('SET', rest[index].key, before .. rest[index].notes, 'PX', string.format('%.0f', retention))
+      call('SET', rest[index].key, before .. rest[index].notes, 'PXAT', token_end)
     end
   end
   local before = exists
