@@ -237,13 +237,12 @@ class Combiner:
         finally:
             self._flights.pop(flight, None)
         failed: list[Batch] = []
-        now = self._clock.elapsed()
         for batch, answer in zip(batches, answers, strict=True):
             batch.in_air = False
             if isinstance(answer, PlusoneError):
                 self._failed(batch, answer, failed)
             elif answer.status in ("applied", "duplicate"):
-                self._applied(batch, answer, now)
+                self._applied(batch, answer)
             elif answer.status == "missed":
                 self._missed(batch, answer, failed)
             elif answer.status == "gap":
@@ -276,11 +275,12 @@ class Combiner:
             error = OutcomeUnknown(f"{type(failure).__name__}: {failure}")
         return [error] * len(flight.batches)
 
-    def _applied(self, batch: Batch, answer: Answer, now: float) -> None:
+    def _applied(self, batch: Batch, answer: Answer) -> None:
         lane = batch.lane
         assert batch.request is not None
         lane.acked = batch.request.seq
-        lane.acked_at = now
+        # Not the time of the answer: a process that was frozen may read it long after the session was written.
+        lane.acked_at = batch.deadline - self._limits.timeout
         if batch.parting is not None and (answer.status == "applied" or answer.value is None):
             batch.parting()
             return
