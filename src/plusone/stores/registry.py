@@ -33,12 +33,18 @@ class StoreURL(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> StoreURL:
         """Raises `ConfigurationError` for what is no store URL. Secrets in it are never repeated in a message."""
+        # The parsers' own messages are not passed on: after an unescaped "/", a password is a port to them.
         try:
             parts = urlsplit(text)
             _ = parts.port
+        except ValueError:
+            raise ConfigurationError(
+                "not a store URL: its host or port is malformed; a password's special characters are percent-encoded"
+            ) from None
+        try:
             pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
-        except ValueError as error:
-            raise ConfigurationError(f"not a store URL: {error}") from None
+        except ValueError:
+            raise ConfigurationError("not a store URL: its query is malformed") from None
         if not parts.scheme:
             raise ConfigurationError(f"not a store URL: no scheme; known are {', '.join(STORES)}")
         query = dict(pairs)
@@ -56,9 +62,12 @@ class StoreURL(msgspec.Struct, frozen=True):
 
     def redacted(self) -> str:
         """The URL without its password, for messages and logs."""
-        host = self.parts.netloc.rpartition("@")[2]
-        user = f"{self.parts.username}:***@" if self.parts.password else ""
-        return self.parts._replace(netloc=user + host).geturl()
+        userinfo, at, host = self.parts.netloc.rpartition("@")
+        user, colon, _ = userinfo.partition(":")
+        return self.text.replace(self.parts.netloc, f"{user}{colon and ':***'}{at}{host}", 1)
+
+    def __repr__(self) -> str:
+        return f"StoreURL({self.redacted()!r})"
 
     def only(self, *known: str) -> None:
         """Raise `ConfigurationError` for a query parameter that is not one of `known`."""
