@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from plusone.errors import OutcomeUnknown, Overloaded, PlusoneError, StoreUnavailable, UnsupportedByStore
+from plusone.service.metrics import STORE_COUNTERS, STORE_GAUGES
 from plusone.service.problems import problem, problem_headers, problem_types
+from plusone.statistics import Statistics
 from tests.service.running import Running
 
 ORIGIN = {"Origin": "https://shop.example"}
@@ -54,6 +57,11 @@ def test_metrics_count_requests_and_operations(client: httpx.Client, name: str) 
     assert rose("plusone_operations_total", "second") == 0
     assert after["plusone_operations_waiting", "default"] == 0
     assert name not in client.get("/metrics").text
+
+
+def test_no_number_of_the_combiner_is_left_out() -> None:
+    numbers = {field.name for field in msgspec.structs.fields(Statistics) if field.type is int}
+    assert {*STORE_COUNTERS, *STORE_GAUGES} == numbers
 
 
 def test_the_documents(client: httpx.Client) -> None:

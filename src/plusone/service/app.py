@@ -39,7 +39,9 @@ lost or the outcome unknown. The first outcome is remembered for {retention}, to
 `Idempotent-Replayed: true`. The same key with another request is answered 422. A key belongs to one counter.
 
 Problems are `application/problem+json`; `applied` says whether the operation may have happened (`maybe`) or definitely
-did not (`no`). Numbers are signed 64-bit integers; `?numbers=string` answers them as text."""
+did not (`no`). Numbers are signed 64-bit integers; `?numbers=string` answers them as text.
+
+For operators: `/livez`, `/readyz` (asks every store) and `/metrics` (Prometheus)."""
 _log = structlog.stdlib.get_logger("plusone.service")
 
 

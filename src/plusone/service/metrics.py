@@ -24,17 +24,18 @@ from plusone.statistics import Statistics
 PUBLISH_SECONDS: Final = 1.0
 BUCKETS_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-_STORE_COUNTERS: Final = {
+STORE_COUNTERS: Final = {
     "operations_total": "Operations answered with an outcome, rejections and replays included",
     "replays_total": "Operations answered with the remembered outcome of an earlier one",
     "batches_total": "Batches that ended with an answer",
     "attempts_total": "Batches sent to the store, resends included",
+    "failures_total": "Attempts that definitely did not happen",
     "ambiguous_total": "Attempts whose effect was not known",
     "missed_total": "Attempts that met another state than they expected",
     "unknown_total": "Operations that ended with an unknown outcome",
     "gaps_total": "Times that the store had lost acknowledged operations",
 }
-_STORE_GAUGES: Final = {
+STORE_GAUGES: Final = {
     "operations_waiting": "Operations accepted and not yet sent",
     "calls_in_flight": "Calls to the store under way",
 }
@@ -98,7 +99,7 @@ class Metrics(Collector):
         yield from _of_stores(snapshots)
 
     def _snapshot(self) -> Snapshot:
-        names = (*_STORE_COUNTERS, *_STORE_GAUGES)
+        names = (*STORE_COUNTERS, *STORE_GAUGES)
         stores = {
             store: {name: getattr(statistics, name) for name in names}
             for store, statistics in self._statistics().items()
@@ -149,14 +150,14 @@ def _of_stores(snapshots: Iterable[Snapshot]) -> Iterator[Metric]:
             merged = total.setdefault(store, {})
             for name, number in numbers.items():
                 # What a dead worker counted stays counted; what it had under way is gone with it.
-                merged[name] = merged.get(name, 0) + (number if alive or name in _STORE_COUNTERS else 0)
+                merged[name] = merged.get(name, 0) + (number if alive or name in STORE_COUNTERS else 0)
 
-    for name, meaning in _STORE_COUNTERS.items():
+    for name, meaning in STORE_COUNTERS.items():
         counter = CounterMetricFamily(f"plusone_{name}", meaning, labels=["store"])
         for store, numbers in sorted(total.items()):
             counter.add_metric([store], numbers[name])
         yield counter
-    for name, meaning in _STORE_GAUGES.items():
+    for name, meaning in STORE_GAUGES.items():
         gauge = GaugeMetricFamily(f"plusone_{name}", meaning, labels=["store"])
         for store, numbers in sorted(total.items()):
             gauge.add_metric([store], numbers[name])
