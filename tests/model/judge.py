@@ -66,8 +66,8 @@ class History(msgspec.Struct):
     steps: list[Step]
     phases: dict[str, list[Phase]]
     told: list[Told]
-    writers: dict[str, int]
-    """Which process a writer's id belongs to."""
+    sent: dict[tuple[str, str, int], tuple[int, datetime]]
+    """Which process sent a batch (key, writer, seq), and when it did first, by its own clock."""
     token_retention_seconds: float
     failovers: list[float] = []
 
@@ -84,12 +84,13 @@ class _Intent(msgspec.Struct, eq=False):
     spent: bool = False
     """Used to explain a step already."""
 
-    def doubtful(self, step: Step, process: int | None) -> bool:
+    def doubtful(self, step: Step, process: int, failovers: bool) -> bool:
         """Whether this step may have applied it without anybody having been told.
 
-        A step that was undone may have applied what was told not to have happened: now it has not.
+        A step that was undone may have applied what was told not to have happened: now it has not. And an old packet
+        may bring back what was answered and then undone.
         """
-        if self.key != step.request.key:
+        if self.key != step.request.key or step.request.delete != (self.operations[0].kind == "delete"):
             return False
         if self.token is not None:
             # That it is not recorded twice within its retention is a rule of its own.
@@ -100,7 +101,12 @@ class _Intent(msgspec.Struct, eq=False):
         return any(
             call.process == process
             and call.called <= step.time
-            and (step.lost or call.result is None or isinstance(call.result, OutcomeUnknown | list))
+            and (
+                step.lost
+                or call.result is None
+                or isinstance(call.result, OutcomeUnknown)
+                or (failovers and isinstance(call.result, list))
+            )
             for call in self.calls
         )
 
@@ -170,12 +176,13 @@ class _Judge:
         assert call.returned is not None
         for number in self.by_key.get(call.key, ()):
             step = self.history.steps[number]
-            if step.time > call.returned:
+            process, at = self.history.sent[_batch(step)]
+            if step.time > call.returned or outcome.at != at:
                 continue
             if outcome.replayed:
                 if intent.token is not None and any(token.token == intent.token for token in step.request.tokens):
                     yield number
-            elif step.time >= call.called and self.history.writers.get(step.request.writer) == call.process:
+            elif step.time >= call.called and process == call.process:
                 yield number
 
     # What a step did.
@@ -340,8 +347,9 @@ class _Search:
     """Looks for operations in doubt that explain a stretch of a step, first in the order of their calls."""
 
     def __init__(self, judge: _Judge, step: Step, revision: int, value: int, told: list[_Intent]) -> None:
-        process = judge.history.writers.get(step.request.writer)
-        doubtful = (intent for intent in judge.intents.values() if intent.doubtful(step, process))
+        process, _ = judge.history.sent[_batch(step)]
+        failovers = bool(judge.history.failovers)
+        doubtful = (intent for intent in judge.intents.values() if intent.doubtful(step, process, failovers))
         self.candidates = [intent for intent in doubtful if intent not in told]
         self.step = step
         self.goal = (revision, value)

@@ -7,6 +7,7 @@ import copy
 import math
 import random
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from plusone.clock import Clock
 from plusone.errors import OutcomeUnknown, PlusoneError, StoreUnavailable
 from plusone.stores.memory import MemoryStore
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
+from plusone.types import utc
 from tests.model.plain import ABSENT, State
 from tests.model.virtual import EPOCH_SECONDS, Loop, World
 
@@ -136,13 +138,17 @@ class Link:
     a request at most once (TCP does); what arrives again is what the combiner sent again, or what was never answered.
     """
 
-    def __init__(self, world: World, loop: Loop, store: RecordingStore, faults: Faults, rng: random.Random) -> None:
+    def __init__(
+        self, world: World, loop: Loop, clock: Clock, store: RecordingStore, faults: Faults, rng: random.Random
+    ) -> None:
         self.capabilities = store.capabilities
         self.answered: list[tuple[float, GuardedAdd, Answer | PlusoneError]] = []
         """What this process was told, and when."""
-        self.writers: list[str] = []
+        self.sent: dict[tuple[str, str, int], datetime] = {}
+        """When each batch (key, writer, seq) was first sent, by this process's clock."""
         self._world = world
         self._loop = loop
+        self._clock = clock
         self._store = store
         self._faults = faults
         self._random = rng
@@ -157,7 +163,9 @@ class Link:
         pass
 
     async def apply(self, batch: Sequence[GuardedAdd]) -> Sequence[Answer | PlusoneError]:
-        self.writers += [request.writer for request in batch if request.writer not in self.writers]
+        at = utc(self._clock.wall_ms())
+        for request in batch:
+            self.sent.setdefault((request.key, request.writer, request.seq), at)
         answers = await self._send(batch)
         self.answered += [(self._world.now, *pair) for pair in zip(batch, answers, strict=True)]
         return answers

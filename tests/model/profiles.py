@@ -35,6 +35,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     ttl: float = 0.05
     ones: float = 0.0
     cancel: float = 0.05
+    levels: bool = False
+    """Whether the bounds are a few steps apart, so that the counter moves between them."""
+    near_expiry: float = 0.0
+    """How often a token is used again in the last seconds of its retention."""
 
     @property
     def weights(self) -> tuple[list[str], list[float]]:
@@ -54,6 +58,7 @@ _STORM = Faults(
 _RAIN = Faults(
     delay_max=0.02, lose_request=0.1, lose_reply=0.1, refuse=0.1, break_off=0.1, partial=0.1, duplicate=0.2, late=0.8
 )
+_GHOSTS = Faults(delay_max=0.02, lose_request=0.6, late=1.0)
 _LONG = (0.01, 0.1, 1.0, 30.0, 2.5 * _MINUTE, 6 * _MINUTE)
 
 PROFILES = (
@@ -70,6 +75,27 @@ PROFILES = (
         pauses=(0.001, 0.1, 1.0, 100.0),
     ),
     Profile(
+        name="expiry",
+        worst=_GHOSTS,
+        tokens=0.9,
+        events=(5, 20),
+        near_expiry=0.8,
+        token_retentions=(300.0,),
+        pauses=(0.01, 0.1, 1.0),
+        timeouts=(5.0,),
+    ),
+    Profile(
+        name="edges",
+        worst=_GHOSTS,
+        bounds=1.0,
+        levels=True,
+        kinds=(1, 0, 0),
+        tokens=0.05,
+        pauses=(0.1, 1.0, 10.0),
+        burst=(1, 1, 2),
+        timeouts=(5.0, 20.0),
+    ),
+    Profile(
         name="lives",
         worst=_RAIN,
         ttl=0.5,
@@ -82,6 +108,25 @@ PROFILES = (
         worst=_STORM,
         pauses=_LONG,
         happenings={"one": 8, "bulk": 1, "again": 0.5, "freeze": 2, "kill": 0.7, "restart": 0.5},
+    ),
+    Profile(
+        name="suspensions",
+        worst=_STORM,
+        processes=(3, 4),
+        pauses=(0.01, 0.1, 1.0, 100.0),
+        happenings={"one": 10, "suspend": 2, "kill": 2},
+        timeouts=(5.0, 60.0),
+    ),
+    Profile(
+        name="removal",
+        worst=_STORM,
+        kinds=(3, 0.2, 3),
+        bounds=0.7,
+        tokens=0.1,
+        ttl=0.7,
+        token_retentions=(600.0,),
+        pauses=(0.01, 0.1, 100.0, 200.0),
+        timeouts=(0.1, 0.3),
     ),
     Profile(
         name="crashes",

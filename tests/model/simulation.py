@@ -22,6 +22,7 @@ from tests.model.profiles import PROFILES, Profile
 from tests.model.virtual import Loop, World
 
 _ACCOUNT = "model"
+_LEVEL = 2**40
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -39,11 +40,11 @@ class Process:
         rng = simulation.random
         self.number = number
         self.loop = simulation.world.process()
-        self.link = simulation.made.link(
-            simulation.world, self.loop, simulation.store, simulation.faults, random.Random(rng.random())
-        )
         wall_offset = rng.uniform(-5, 5) if rng.random() < 0.5 else 0.0
         clock = simulation.made.clock(self.loop, rng.getrandbits(32), wall_offset)
+        self.link = simulation.made.link(
+            simulation.world, self.loop, clock, simulation.store, simulation.faults, random.Random(rng.random())
+        )
         self.counters = Counters(self.link, account=_ACCOUNT, limits=simulation.limits, clock=clock)
         self.unreliable = False
         """Frozen, killed or closed: it owes nobody an answer in time."""
@@ -101,7 +102,7 @@ class Simulation:
 
     def _whole_history(self) -> History:
         for process in self.processes:
-            self.history.writers.update(dict.fromkeys(process.link.writers, process.number))
+            self.history.sent.update({batch: (process.number, at) for batch, at in process.link.sent.items()})
             self.history.told += [Told(process.number, *told) for told in process.link.answered]
         return self.history
 
@@ -134,6 +135,9 @@ class Simulation:
             operation = self._operation(key)
             if operation.token is not None:
                 self.tokens.append((key, operation.token, (operation,)))
+                if self.random.random() < self.profile.near_expiry:
+                    again, pause = self.random.choice(self.current), self.retention - self.random.uniform(-0.5, 2)
+                    self.world.after(pause, self._ask_again, again, key, (operation,), operation.token)
             self._ask(process, key, (operation,), operation.token)
 
     def _happen_bulk(self, process: Process) -> None:
@@ -171,6 +175,11 @@ class Simulation:
         process.unreliable = True
         seconds = self.random.choice([0.5, 5, 100, 400])
         process.loop.freeze(seconds, suspended=self.random.random() < 0.5)
+
+    def _happen_suspend(self, process: Process) -> None:
+        """A machine sleeps, for longer than a session lives."""
+        process.unreliable = True
+        process.loop.freeze(self.random.choice([100, 400, 800]), suspended=True)
 
     def _happen_kill(self, process: Process) -> None:
         process.unreliable = True
@@ -321,6 +330,8 @@ class Simulation:
             return 1
         if chance > 0.97:
             return self.random.choice([0, MAX - self.random.getrandbits(40), MIN + 1 + self.random.getrandbits(40)])
+        if self.profile.levels:
+            return self.random.choice([1, -1]) * (_LEVEL + self.random.getrandbits(30))
         return self.random.choice([1, 1, -1]) * self.random.getrandbits(self.random.choice([30, 40]))
 
     def _operation(self, key: str, bare: bool = False) -> Operation:
@@ -339,7 +350,12 @@ class Simulation:
         by = self._amount()
         ceiling = floor = None
         if rng.random() < profile.bounds:
-            edge = min(MAX, max(MIN, seen.value + by + rng.choice([0, 0, -1, 1]) * rng.getrandbits(41)))
+            away = rng.randint(0, 2) + 0.5
+            edge = (
+                round(away * _LEVEL * (1 if by > 0 else -1))
+                if profile.levels
+                else min(MAX, max(MIN, seen.value + by + rng.choice([0, 0, -1, 1]) * rng.getrandbits(41)))
+            )
             ceiling, floor = (edge, None) if by > 0 else (None, edge)
         return Operation.add(
             by,
