@@ -62,6 +62,7 @@ store = store_of(sys.argv[1])
 loop = asyncio.new_event_loop()
 loop.run_until_complete(store.open())
 loop.run_until_complete(apply(store, add(1)))
+loop.run_until_complete(store.check())  # behind the first sweep: no thread is within SQLite now
 pid = os.fork()
 if pid == 0:
     asyncio.run(child(store))

@@ -229,7 +229,7 @@ def test_rows_in_memory_are_bounded(path: Path, monkeypatch: pytest.MonkeyPatch)
         for number in range(50):
             [answer] = writer.apply([add(1, key=f"default/{number}", seq=seq, acked=seq - 1)])
             assert answer == Answer("applied", seq - 1, seq - 1, seq > 1)
-            assert len(writer._recent) + len(writer._older) <= 22
+            assert len(writer._recent) + len(writer._older) <= 21
     writer.close()
 
 

@@ -52,13 +52,15 @@ class Database:
 
     async def close(self) -> None:
         """Commit the calls that wait, then close the connections."""
-        await asyncio.wrap_future(self._writing.submit(self._commit_waiting))
+        await asyncio.wrap_future(self._writing.submit(self._close))
+        self._writing.shutdown()
+
+    def _close(self) -> None:
+        self._commit_waiting()
         self._reading.shutdown()
         while not self._idle_readers.empty():
             self._idle_readers.get_nowait().close()
-        # The last to close, for that empties the write-ahead log.
-        await asyncio.wrap_future(self._writing.submit(self._writer.close))
-        self._writing.shutdown()
+        self._writer.close()  # the last to close, for that empties the write-ahead log
 
     def _commit_waiting(self) -> None:
         calls = []

@@ -29,7 +29,7 @@ class Row(msgspec.Struct, array_like=True, gc=False):
     """A row of `counters`, in the order of load.sql; changed in place by the step."""
 
     id: int
-    """0: not in the database yet."""
+    """0: not in the database."""
     key: str
     value: int = 0
     revision: int = 0

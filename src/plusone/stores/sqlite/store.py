@@ -4,6 +4,9 @@ The file is in WAL mode, with `<file>-wal` and `<file>-shm` beside it while it i
 or `VACUUM INTO`, not with `cp`. Any number of processes of one machine may use it at once. A network file system must
 not hold it: their locks, and the memory that WAL shares between processes, do not work there. The file and its folder
 are created with the permissions that the process's umask leaves; who may write the folder can replace the file.
+
+After a fork the child is refused until it calls `open` again. Better fork first and open then, or spawn: a fork while
+another thread is within SQLite leaves the locks of that moment taken in the child for ever.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -89,11 +92,9 @@ class SQLiteStore:
             )
         self.path = path.absolute()
         self._clock = clock
-        self._settings: dict[str, Any] = {
-            "token_retention_ms": token_retention_ms,
-            "synchronous": synchronous,
-            "busy_seconds": busy_timeout,
-        }
+        self._token_retention_ms = token_retention_ms
+        self._synchronous = synchronous
+        self._busy_timeout = busy_timeout
         self._database: Database | None = None
         self._inherited: list[Database] = []
 
@@ -111,7 +112,14 @@ class SQLiteStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(f"sqlite: cannot make the folder {self.path.parent}: {error.strerror}") from error
-        database = Database(self.path, Writer(self.path, self._clock, **self._settings), self._settings["busy_seconds"])
+        writer = Writer(
+            self.path,
+            self._clock,
+            token_retention_ms=self._token_retention_ms,
+            synchronous=self._synchronous,
+            busy_seconds=self._busy_timeout,
+        )
+        database = Database(self.path, writer, self._busy_timeout)
         try:
             await database.check()
         except BaseException:

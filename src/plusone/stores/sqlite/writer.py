@@ -119,8 +119,9 @@ class Writer:
 
     def _apply(self, connection: sqlite3.Connection, requests: Sequence[GuardedAdd]) -> list[Answer | PlusoneError]:
         now_ms = self._clock.wall_ms()
-        rows = self._rows(connection, requests)
-        recorded = self._recorded(connection, requests, rows, now_ms)
+        self._recall(connection, requests)
+        rows = self._recent
+        recorded = self._recorded(connection, requests, now_ms)
         answers: list[Answer | PlusoneError] = []
         changed: dict[str, Row] = {}
         tokens: list[Any] = []
@@ -139,41 +140,29 @@ class Writer:
                     tokens += (row.id, *msgspec.structs.astuple(record), now_ms + self._token_retention_ms)
         _write(connection, changed.values())
         _WRITE_TOKENS.run(connection, tokens)
-        self._remember(changed)
+        if len(rows) > ROWS_REMEMBERED:
+            self._older, self._recent = rows, {}
         return answers
 
-    def _rows(self, connection: sqlite3.Connection, requests: Sequence[GuardedAdd]) -> dict[str, Row]:
-        """The row of each counter that is asked for, from memory, from the file, or new."""
-        rows: dict[str, Row] = {}
-        unknown: list[str] = []
-        recent = self._recent
-        for request in requests:
-            row = recent.get(request.key)
-            if row is None:
-                row = self._older.get(request.key)
-                if row is None:
-                    unknown.append(request.key)
-                    continue
-                recent[request.key] = row
-            rows[request.key] = row
-        if unknown:
-            [found] = connection.execute(_LOAD, (_encode(unknown).decode(),)).fetchone()
-            loaded = {row.key: row for row in _decode_rows(found)}
-            recent |= loaded
-            rows |= loaded
-            for key in unknown:
-                if key not in rows:
-                    rows[key] = Row(0, key)
-        return rows
+    def _recall(self, connection: sqlite3.Connection, requests: Sequence[GuardedAdd]) -> None:
+        """See that the row of each counter that is asked for is among the recent ones; a new one where none exists."""
+        recent, older = self._recent, self._older
+        keys = [request.key for request in requests if request.key not in recent]
+        if not keys:
+            return
+        recent |= {key: older[key] for key in keys if key in older}
+        keys = [key for key in keys if key not in recent]
+        if keys:
+            [found] = connection.execute(_LOAD, (_encode(keys).decode(),)).fetchone()
+            recent |= {key: Row(0, key) for key in keys}
+            recent |= {row.key: row for row in _decode_rows(found)}
 
-    def _recorded(
-        self, connection: sqlite3.Connection, requests: Sequence[GuardedAdd], rows: dict[str, Row], now_ms: int
-    ) -> Recorded:
+    def _recorded(self, connection: sqlite3.Connection, requests: Sequence[GuardedAdd], now_ms: int) -> Recorded:
         """Those of the tokens asked with that are recorded and not expired."""
         asked = [
             (row.id, token.token)
             for request in requests
-            if request.tokens and (row := rows[request.key]).id
+            if request.tokens and (row := self._recent[request.key]).id
             for token in request.tokens
         ]
         if not asked:
@@ -190,14 +179,6 @@ class Writer:
         assert self._last_id is not None
         self._last_id += 1
         return self._last_id
-
-    def _remember(self, changed: dict[str, Row]) -> None:
-        """Keep these in memory; of others, those that were used since the last change of generations."""
-        for row in changed.values():
-            row.change = 0
-        self._recent |= changed
-        if len(self._recent) > ROWS_REMEMBERED:
-            self._older, self._recent = self._recent, {}
 
     def _forget(self) -> None:
         self._recent, self._older = {}, {}
@@ -231,6 +212,7 @@ class Writer:
 
 
 def _write(connection: sqlite3.Connection, rows: Collection[Row]) -> None:
+    """Write what was changed of these; if the transaction fails later, they are forgotten."""
     updated: list[Any] = []
     written: list[Any] = []
     for row in rows:
@@ -248,6 +230,7 @@ def _write(connection: sqlite3.Connection, rows: Collection[Row]) -> None:
             )
         else:
             written += msgspec.structs.astuple(row)[: _WRITE.width]
+        row.change = 0
     _UPDATE.run(connection, updated)
     _WRITE.run(connection, written)
 
