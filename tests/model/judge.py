@@ -17,14 +17,14 @@ from plusone.errors import AcknowledgedDataLost, OutcomeUnknown, PlusoneError, T
 from plusone.stores.protocol import Answer, GuardedAdd
 from plusone.types import Operation, Outcome
 from tests.model import plain
-from tests.model.network import Phase, Step
+from tests.model.network import Phase, Sent, Step
 from tests.model.plain import ABSENT, State
 from tests.model.virtual import EPOCH_SECONDS
 
 ACKED_REMEMBERED_SECONDS = 120.0
 _SEARCH_STEPS_MAX = 200_000
 _EDGE_SECONDS = 0.002
-"""An expiry is a whole millisecond, and virtual time is not."""
+"""The store counts in whole milliseconds, and virtual time does not."""
 
 
 class Call(msgspec.Struct):
@@ -66,8 +66,8 @@ class History(msgspec.Struct):
     steps: list[Step]
     phases: dict[str, list[Phase]]
     told: list[Told]
-    sent: dict[tuple[str, str, int], tuple[int, datetime]]
-    """Which process sent a batch (key, writer, seq), and when it did first, by its own clock."""
+    sent: dict[tuple[str, str, int], Sent]
+    """The first time that each batch (key, writer, seq) was sent."""
     token_retention_seconds: float
     failovers: list[float] = []
 
@@ -84,7 +84,7 @@ class _Intent(msgspec.Struct, eq=False):
     spent: bool = False
     """Used to explain a step already."""
 
-    def doubtful(self, step: Step, process: int, failovers: bool) -> bool:
+    def doubtful(self, step: Step, sent: Sent, failovers: bool) -> bool:
         """Whether this step may have applied it without anybody having been told.
 
         A step that was undone may have applied what was told not to have happened: now it has not. And an old packet
@@ -99,8 +99,8 @@ class _Intent(msgspec.Struct, eq=False):
         elif not step.lost and (self.answered or self.spent):
             return False
         return any(
-            call.process == process
-            and call.called <= step.time
+            call.process == sent.process
+            and call.called <= sent.time
             and (
                 step.lost
                 or call.result is None
@@ -176,13 +176,13 @@ class _Judge:
         assert call.returned is not None
         for number in self.by_key.get(call.key, ()):
             step = self.history.steps[number]
-            process, at = self.history.sent[_batch(step)]
-            if step.time > call.returned or outcome.at != at:
+            sent = self.history.sent[_batch(step)]
+            if step.time > call.returned or outcome.at != sent.at:
                 continue
             if outcome.replayed:
                 if intent.token is not None and any(token.token == intent.token for token in step.request.tokens):
                     yield number
-            elif step.time >= call.called and process == call.process:
+            elif step.time >= call.called and sent.process == call.process:
                 yield number
 
     # What a step did.
@@ -313,7 +313,7 @@ class _Judge:
                 batches.add(batch)
             for token in request.tokens:
                 at = tokens.get((request.key, token.token))
-                if at is not None and step.time - at < self.history.token_retention_seconds:
+                if at is not None and step.time - at < self.history.token_retention_seconds - _EDGE_SECONDS:
                     self.violations.append(f"a token was recorded twice: {step}")
                 tokens[request.key, token.token] = step.time
 
@@ -347,9 +347,9 @@ class _Search:
     """Looks for operations in doubt that explain a stretch of a step, first in the order of their calls."""
 
     def __init__(self, judge: _Judge, step: Step, revision: int, value: int, told: list[_Intent]) -> None:
-        process, _ = judge.history.sent[_batch(step)]
+        sent = judge.history.sent[_batch(step)]
         failovers = bool(judge.history.failovers)
-        doubtful = (intent for intent in judge.intents.values() if intent.doubtful(step, process, failovers))
+        doubtful = (intent for intent in judge.intents.values() if intent.doubtful(step, sent, failovers))
         self.candidates = [intent for intent in doubtful if intent not in told]
         self.step = step
         self.goal = (revision, value)

@@ -130,6 +130,14 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """What is lost arrives after all, after minutes perhaps."""
 
 
+class Sent(msgspec.Struct, frozen=True):
+    """Who sent a batch, and when: by the world's clock, and by the process's own."""
+
+    process: int
+    time: float
+    at: datetime
+
+
 class Link:
     """One process's connections to the store: a `Store` whose calls travel through the network.
 
@@ -139,13 +147,21 @@ class Link:
     """
 
     def __init__(
-        self, world: World, loop: Loop, clock: Clock, store: RecordingStore, faults: Faults, rng: random.Random
+        self,
+        process: int,
+        world: World,
+        loop: Loop,
+        clock: Clock,
+        store: RecordingStore,
+        faults: Faults,
+        rng: random.Random,
     ) -> None:
         self.capabilities = store.capabilities
         self.answered: list[tuple[float, GuardedAdd, Answer | PlusoneError]] = []
         """What this process was told, and when."""
-        self.sent: dict[tuple[str, str, int], datetime] = {}
-        """When each batch (key, writer, seq) was first sent, by this process's clock."""
+        self.sent: dict[tuple[str, str, int], Sent] = {}
+        """The first time that each batch (key, writer, seq) was sent."""
+        self._process = process
         self._world = world
         self._loop = loop
         self._clock = clock
@@ -163,9 +179,9 @@ class Link:
         pass
 
     async def apply(self, batch: Sequence[GuardedAdd]) -> Sequence[Answer | PlusoneError]:
-        at = utc(self._clock.wall_ms())
+        sent = Sent(self._process, self._world.now, utc(self._clock.wall_ms()))
         for request in batch:
-            self.sent.setdefault((request.key, request.writer, request.seq), at)
+            self.sent.setdefault((request.key, request.writer, request.seq), sent)
         answers = await self._send(batch)
         self.answered += [(self._world.now, *pair) for pair in zip(batch, answers, strict=True)]
         return answers

@@ -42,8 +42,9 @@ class Process:
         self.loop = simulation.world.process()
         wall_offset = rng.uniform(-5, 5) if rng.random() < 0.5 else 0.0
         clock = simulation.made.clock(self.loop, rng.getrandbits(32), wall_offset)
+        world, store, faults = simulation.world, simulation.store, simulation.faults
         self.link = simulation.made.link(
-            simulation.world, self.loop, clock, simulation.store, simulation.faults, random.Random(rng.random())
+            number, world, self.loop, clock, store, faults, random.Random(rng.getrandbits(32))
         )
         self.counters = Counters(self.link, account=_ACCOUNT, limits=simulation.limits, clock=clock)
         self.unreliable = False
@@ -102,7 +103,7 @@ class Simulation:
 
     def _whole_history(self) -> History:
         for process in self.processes:
-            self.history.sent.update({batch: (process.number, at) for batch, at in process.link.sent.items()})
+            self.history.sent.update(process.link.sent)
             self.history.told += [Told(process.number, *told) for told in process.link.answered]
         return self.history
 
