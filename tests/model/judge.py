@@ -21,7 +21,8 @@ from tests.model.network import Phase, Sent, Step
 from tests.model.plain import ABSENT, State
 from tests.model.virtual import EPOCH_SECONDS
 
-ACKED_REMEMBERED_SECONDS = 120.0
+ACKED_REMEMBERED_SECONDS = 60.0
+"""A writer forgets 2 minutes after its batch was asked for, and its answer comes within a minute of that."""
 _SEARCH_STEPS_MAX = 200_000
 _EDGE_SECONDS = 0.002
 """The store counts in whole milliseconds, and virtual time does not."""
