@@ -1,7 +1,7 @@
 """Measure plusone against its peers, one figure against the other within one run.
 
 python -m bench                                all, about five minutes
-python -m bench --quick                        all, roughly, in a quarter of that
+python -m bench --quick                        most of it, roughly, in a quarter of that
 python -m bench --only redis-hot redis-spread  some of them
 python -m bench --profile redis-hot            where our own time goes
 python -m bench --readme                       put the saved table into the README
@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +30,7 @@ from bench.servers import Missing
 
 _JSON: Final = Path("docs/bench.json")
 _WIDTH: Final = 150
-_SECONDS, _ROUNDS = 1.4, 5
+_SECONDS, _ROUNDS = 0.5, 10
 _QUICK_SECONDS, _QUICK_ROUNDS = 0.4, 3
 
 
@@ -46,9 +47,12 @@ def main(arguments: Sequence[str]) -> int:
     if options.profile:
         profile(by_name[options.profile], options.seconds or _SECONDS, console)
         return 0
-    chosen = [by_name[name] for name in options.only or by_name]
+    chosen = [
+        by_name[name] for name in options.only or by_name if options.only or not by_name[name].slow & options.quick
+    ]
     seconds = options.seconds or (_QUICK_SECONDS if options.quick else _SECONDS)
-    report = _run(chosen, seconds, _QUICK_ROUNDS if options.quick else _ROUNDS, arguments, console)
+    rounds = _QUICK_ROUNDS if options.quick else _ROUNDS
+    report = _run(chosen, seconds, rounds, options.patience, arguments, console)
     console.print(terminal_table(report.results))
     for name, why in report.skipped.items():
         console.print(f"[bold red]{name} was not measured:[/] {why}")
@@ -61,7 +65,14 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if options.check and (missed or report.skipped) else 0
 
 
-def _run(entries: Sequence[Entry], seconds: float, rounds: int, arguments: Sequence[str], console: Console) -> Report:
+def _run(
+    entries: Sequence[Entry],
+    seconds: float,
+    rounds: int,
+    patience: float,
+    arguments: Sequence[str],
+    console: Console,
+) -> Report:
     results: list[Result] = []
     skipped: dict[str, str] = {}
     columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -70,8 +81,9 @@ def _run(entries: Sequence[Entry], seconds: float, rounds: int, arguments: Seque
         task = progress.add_task("", total=total)
         for entry in entries:
             progress.update(task, description=entry.name)
+            step = partial(progress.advance, task)
             try:
-                results.append(measure(entry, seconds=seconds, rounds=rounds, step=lambda: progress.advance(task)))
+                results.append(measure(entry, seconds=seconds, rounds=rounds, patience=patience, step=step))
             except Missing as missing:
                 skipped[entry.name] = str(missing)
     return Report(
@@ -88,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     names = [entry.name for entry in ENTRIES]
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"some of {', '.join(names)}")
     parser.add_argument("--seconds", type=float, help="how long each side works in a round")
-    parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds")
+    parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds, without the slowest entries")
+    patience = "seconds that each round waits for other programs to leave the cores (default 5)"
+    parser.add_argument("--patience", type=float, default=5.0, help=patience)
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target was missed")
     parser.add_argument("--profile", choices=names, metavar="NAME", help="profile our side of one entry instead")
     parser.add_argument("--readme", action="store_true", help="put the table of --json into README.md instead")

@@ -105,7 +105,8 @@ ENTRIES: Final = [
             target=target,
             sense="at least",
             prepare=partial(http.against_webdis, connections=connections, spread=spread),
-            scale=1.4,
+            rounds_max=5,
+            scale=2.0,
         )
         for spread, connections, target in ((False, 64, 0.85), (False, 256, 0.8), (True, 64, 0.7), (True, 256, 0.7))
     ),
@@ -118,23 +119,22 @@ ENTRIES: Final = [
         sense="at most",
         prepare=library.writes_per_thousand,
     ),
-    Entry(
-        name="redis-growth",
-        what="cost of an increment on Redis with 1,000,000 counters",
-        peer="with 10 counters",
-        unit="µs each",
-        target=1.2,
-        sense="at most",
-        prepare=growth.cost_on_redis,
-    ),
-    Entry(
-        name="sqlite-growth",
-        what="cost of an increment on SQLite with 1,000,000 counters",
-        peer="with 10 counters",
-        unit="µs each",
-        target=1.2,
-        sense="at most",
-        prepare=growth.cost_on_sqlite,
+    *(
+        Entry(
+            name=f"{store}-growth{'-random' if anywhere else ''}",
+            what=f"an increment on {title} among 1,000,000 counters, {'any of them' if anywhere else 'ten in use'}",
+            peer="among 10 counters",
+            unit="µs each",
+            target=1.2,
+            sense="at most",
+            prepare=partial(prepare, anywhere=anywhere),
+            slow=True,
+        )
+        for store, title, prepare in (
+            ("redis", "Redis", growth.cost_on_redis),
+            ("sqlite", "SQLite", growth.cost_on_sqlite),
+        )
+        for anywhere in (False, True)
     ),
     Entry(
         name="redis-memory",

@@ -35,17 +35,14 @@ def terminal_table(results: Sequence[Result]) -> Table:
         column.justify = "right"
     for result in results:
         met = "[green]yes[/]" if result.met else f"[bold red]missed by {_missed_by(result)}[/]"
-        what = (
-            f"{result.what}\n[dim]{result.name} ÷ {result.peer}[/]"
-            if result.peer
-            else f"{result.what}\n[dim]{result.name}[/]"
-        )
+        about = f"{result.name} ÷ {result.peer}" if result.peer else result.name
+        disturbed = f"\n[dim]disturbed {result.disturbed}/{result.rounds}[/]" if result.disturbed else ""
         table.add_row(
-            what,
+            f"{result.what}\n[dim]{about}[/]",
             f"{figure(result.ours)}\n[dim]{result.unit}[/]",
             "" if result.theirs is None else figure(result.theirs),
             _ratio(result, result.ratio),
-            f"{_ratio(result, result.ratio_lowest)}-{_ratio(result, result.ratio_highest)}",
+            f"{_ratio(result, result.ratio_lowest)}-{_ratio(result, result.ratio_highest)}{disturbed}",
             _target(result),
             met,
         )
@@ -72,11 +69,13 @@ def markdown(report: Report) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += [f"| {name} | not measured: {why} | | | | | |" for name, why in report.skipped.items()]
+    disturbed = sum(result.disturbed for result in report.results)
+    rounds = sum(result.rounds for result in report.results)
     lines += [
         "",
         f"Measured on {report.measured} by `{report.command}`: {report.machine.sentence()}."
         " Ours and theirs take turns within one run, and share the cores with the servers they ask;"
-        " figures are medians over the rounds.",
+        f" figures are medians over the rounds, of which {disturbed} of {rounds} began while other programs were busy.",
     ]
     return "\n".join(lines) + "\n"
 
