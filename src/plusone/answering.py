@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import InvalidStateError
 from collections.abc import Iterable
 from typing import Final
 
@@ -24,15 +25,17 @@ def answer(batch: Batch, folded: Folded, statistics: Statistics) -> None:
     if batch.writes_tokens or len(batch.entries) != len(outcomes):
         start = 0
         for entry in batch.entries:
-            size = len(entry[0].operations)
+            size = entry[0].size
             _answer_entry(lane, entry, outcomes[start : start + size], statistics)
             start += size
         return
     statistics.operations_total += len(outcomes)
     statistics.operations_waiting -= len(outcomes)
     for (_, future, _), outcome in zip(batch.entries, outcomes, strict=True):
-        if not future.done():
+        try:
             future.set_result(outcome)
+        except InvalidStateError:
+            continue  # it left, or was told at its deadline; to ask each of them first costs more
 
 
 def answer_known(batch: Batch, records: Iterable[TokenRecord], statistics: Statistics) -> None:
@@ -105,7 +108,7 @@ def expire_sent(batch: Batch, now: float, statistics: Statistics) -> None:
         if deadline <= now and not future.done():
             error = verdict(batch)
             if isinstance(error, OutcomeUnknown):
-                statistics.unknown_total += len(group.operations)
+                statistics.unknown_total += group.size
             future.set_exception(error)
 
 
@@ -145,8 +148,8 @@ def _settle(entry: Entry, outcomes: list[Outcome], statistics: Statistics) -> No
 
 def _refuse(entry: Entry, error: PlusoneError, statistics: Statistics) -> None:
     group, future, _ = entry
-    statistics.operations_waiting -= len(group.operations)
+    statistics.operations_waiting -= group.size
     if not future.done():
         if isinstance(error, OutcomeUnknown):
-            statistics.unknown_total += len(group.operations)
+            statistics.unknown_total += group.size
         future.set_exception(error)

@@ -14,7 +14,7 @@ import msgspec
 
 from plusone import tokens
 from plusone.errors import PlusoneError
-from plusone.folding import Group, Guard, State, fold, optimistic
+from plusone.folding import Group, Guard, State, fold, optimistic, repeated
 from plusone.stores.protocol import Capabilities, GuardedAdd, TokenWrite
 from plusone.types import MAX, MIN, Operation
 
@@ -30,13 +30,15 @@ _NOWHERE: Final[State] = (0, 0, False)
 class Lane:
     """What is known of one counter, and who waits on it."""
 
-    __slots__ = ("acked", "acked_at", "bare", "busy", "key", "state", "tokens", "waiting")
+    __slots__ = ("acked", "acked_at", "bare", "busy", "key", "name", "state", "tokens", "waiting")
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, name: str, key: str) -> None:
+        self.name = name
         self.key = key
+        """The store's: `account/name`."""
         self.waiting: list[Entry] = []
         self.bare = True
-        """Whether all who wait are bare adds, which can be taken without looking at each."""
+        """Whether all who wait are bare adds and none has left, so that they can be taken without looking at each."""
         self.busy = False
         """Ready to leave, or with a batch under way."""
         self.acked = 0
@@ -72,10 +74,9 @@ class Lane:
         if self.bare and waiting and waiting[0][2] > now and len(waiting) <= OPERATIONS_PER_BATCH:
             # Who came first has the earliest deadline, for all have as long.
             self.waiting = []
-            gone = [entry for entry in waiting if entry[1].done()]
-            return [entry for entry in waiting if not entry[1].done()] if gone else waiting, gone
+            return waiting, []
         entries: list[Entry] = []
-        gone = []
+        gone: list[Entry] = []
         size = weight = tokens_taken = 0
         for entry in waiting:
             group, future, deadline = entry
@@ -88,7 +89,7 @@ class Lane:
                 not group.joins or weight > MAX or size >= OPERATIONS_PER_BATCH or tokens_taken > tokens_max
             ):
                 break
-            size += len(group.operations)
+            size += group.size
             entries.append(entry)
         del waiting[: len(entries) + len(gone)]
         self.bare = not waiting
@@ -104,6 +105,8 @@ class Batch(msgspec.Struct, eq=False):
     deadline: float
     at: datetime
     writes_tokens: bool
+    uniform: bool = False
+    """Whether it is one and the same bare add, again and again."""
     request: GuardedAdd | None = None
     in_air: bool = False
     ambiguous: bool = False
@@ -162,7 +165,7 @@ class Batch(msgspec.Struct, eq=False):
                 notes = tokens.notes(group, folded.outcomes[first], start[0], start[1], behind_set)
                 writes.append(TokenWrite(group.token, notes, before))
             behind_set = behind_set or (first == 0 and folded.restart)
-            first += len(group.operations)
+            first += group.size
         return tuple(writes)
 
 
@@ -173,7 +176,7 @@ def form(lane: Lane, entries: list[Entry], at: datetime) -> Batch:
         return Batch(lane, entries, group.operations, deadline, at, group.token is not None)
     if group.bare and all(entry[0] is group for entry in entries):
         operations = [group.operations[0]] * len(entries)
-        return Batch(lane, entries, operations, entries[-1][2], at, False)
+        return Batch(lane, entries, operations, entries[-1][2], at, False, uniform=True)
     return Batch(
         lane,
         entries,
@@ -192,7 +195,11 @@ def guess(batch: Batch, capabilities: Capabilities) -> tuple[Guard, State]:
     state = batch.lane.state
     guard: Guard | None = None
     if not (batch.writes_tokens and capabilities.pins_tokens):
-        guard = batch.entries[0][0].guard if len(batch.entries) == 1 else optimistic(batch.operations)
+        guard = batch.entries[0][0].guard
+        if guard is not None and batch.uniform:
+            guard = repeated(guard, len(batch.entries))
+        elif len(batch.entries) > 1:
+            guard = optimistic(batch.operations)
     if guard is None:
         start = state or _NOWHERE
         return fold(*start, batch.operations, batch.at), start

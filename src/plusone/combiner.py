@@ -65,8 +65,10 @@ class Flight:
 class Combiner:
     """One writer: everything that this process sends to one store goes through it, on one event loop."""
 
-    def __init__(self, store: Store, limits: Limits, clock: Clock) -> None:
+    def __init__(self, store: Store, limits: Limits, clock: Clock, prefix: str) -> None:
         self.lanes: dict[str, Lane] = {}
+        """By the counters' names."""
+        self._prefix = prefix
         self._store = store
         self._limits = limits
         self._clock = clock
@@ -83,6 +85,8 @@ class Combiner:
         self._flush_scheduled = False
         self._watch: asyncio.TimerHandle | None = None
         self._watch_interval = max(min(limits.timeout, limits.attempt_timeout) / 20, 0.005)
+        self._awake = False
+        """Whether deadlines are being watched, and new operations may come."""
         self._closed = False
         self._drained: asyncio.Event | None = None
         self._writer = ""
@@ -95,17 +99,20 @@ class Combiner:
 
     # What the façade calls.
 
-    def lane(self, key: str) -> Lane:
+    def lane(self, name: str) -> Lane:
         """The lane of a counter that `lanes` does not have yet."""
-        lane = self.lanes[key] = Lane(key)
+        lane = self.lanes[name] = Lane(name, self._prefix + name)
         return lane
 
     def submit(self, lane: Lane, group: Group) -> Waiter:
-        """Let a group of operations on one counter go with its next batch; raises `Overloaded` or `Closed` at once."""
-        if self._watch is None or self._closed:
+        """Let a group of operations on one counter go with its next batch; raises `Overloaded` or `Closed` at once.
+
+        Who stops waiting has to say so by `leave`.
+        """
+        if not self._awake:
             self._wake()
         statistics = self._statistics
-        waiting = statistics.operations_waiting + len(group.operations)
+        waiting = statistics.operations_waiting + group.size
         if waiting > self._waiting_max:
             raise Overloaded(f"{statistics.operations_waiting} operations are waiting; slow down, or raise waiting_max")
         statistics.operations_waiting = waiting
@@ -121,6 +128,10 @@ class Combiner:
             self._schedule()
         return future
 
+    def leave(self, lane: Lane) -> None:
+        """A caller of this lane was cancelled: what it asked for is left out, unless it is under way already."""
+        lane.bare = False
+
     def statistics(self) -> Statistics:
         """A copy of the numbers as they are now."""
         now = self._clock.elapsed()
@@ -130,6 +141,7 @@ class Combiner:
     async def close(self) -> None:
         """Refuse new operations, and wait until every accepted one is answered, by its deadline at the latest."""
         self._closed = True
+        self._awake = False
         if self._statistics.operations_waiting or self._flights:
             self._drained = asyncio.Event()
             await self._drained.wait()
@@ -144,14 +156,15 @@ class Combiner:
         if self._closed:
             raise Closed("the counters were closed; open them again")
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            if self._loop is not None and self._statistics.operations_waiting:
-                raise Closed("these counters belong to another event loop; open them in this one")
+        if self._loop is None:
             self._loop = loop
             self._create_future = loop.create_future
-            self._flush_scheduled = False
+        elif self._loop is not loop:
+            raise Closed("these counters belong to another event loop; open them in this one")
         self._now()
-        self._watch = loop.call_later(self._watch_interval, self._tick)
+        if self._watch is None:
+            self._watch = loop.call_later(self._watch_interval, self._tick)
+        self._awake = True
 
     def _now(self) -> float:
         now = self._clock.elapsed()
@@ -241,7 +254,7 @@ class Combiner:
             batch.in_air = False
             if isinstance(answer, PlusoneError):
                 self._failed(batch, answer, failed)
-            elif answer.status in ("applied", "duplicate"):
+            elif answer.status == "applied" or answer.status == "duplicate":
                 self._applied(batch, answer)
             elif answer.status == "missed":
                 self._missed(batch, answer, failed)
@@ -288,7 +301,9 @@ class Combiner:
             self._fail(batch, OutcomeUnknown("the datastore answered without the value before"))
             return
         self._statistics.batches_total += 1
-        self._answer(batch, fold(answer.value, answer.revision, answer.exists, batch.operations, batch.at))
+        folded = fold(answer.value, answer.revision, answer.exists, batch.operations, batch.at)
+        answering.answer(batch, folded, self._statistics)
+        self._release(lane)
 
     def _missed(self, batch: Batch, answer: Answer, failed: list[Batch]) -> None:
         self._statistics.missed_total += 1
@@ -418,9 +433,11 @@ class Combiner:
             answering.expire_waiting(batch.lane, now, self._statistics)
         for lane in list(self._ready):
             answering.expire_waiting(lane, now, self._statistics)
-        self._watch = None
         if self._statistics.operations_waiting or self._flights:
             self._watch = self._loop.call_later(self._watch_interval, self._tick)
+        else:
+            self._watch = None
+            self._awake = False
         self._finish_if_drained()
 
     def _expire_unsent(self, batch: Batch, now: float) -> bool:
@@ -447,7 +464,7 @@ class Combiner:
             self._idle_lanes = list(reversed(self.lanes.values()))
         for lane in self._idle_lanes[-LANES_LOOKED_AT:]:
             if not lane.busy and (crowded or now - lane.acked_at > ACKED_REMEMBERED_SECONDS):
-                del self.lanes[lane.key]
+                del self.lanes[lane.name]
         del self._idle_lanes[-LANES_LOOKED_AT:]
 
     def _finish_if_drained(self) -> None:
@@ -457,6 +474,7 @@ class Combiner:
     def _abort(self) -> None:
         """The event loop is ending: tell every caller what is known, and send nothing more."""
         self._closed = True
+        self._awake = False
         batches = [batch for flight in self._flights for batch in flight.batches]
         batches += self._resend
         batches += [batch for parked in self._parked.values() for batch in parked]

@@ -60,7 +60,8 @@ class Counters:
 
     Names are 1 to 255 bytes of UTF-8 without control characters, compared byte by byte; an absent counter is 0. Calls
     raise `InvalidRequest` for what no counter could take, a `NotCounted` error when the operation definitely did not
-    happen, and `OutcomeUnknown` when it may have (the same call with the same token then finds out).
+    happen, and `OutcomeUnknown` when it may have (the same call with the same token then finds out). They belong to the
+    event loop that first uses them; for threads there is `plusone.blocking`.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Counters:
         self._store = store
         limits = limits or Limits()
         clock = clock or Clock()
-        self._combiner = Combiner(store, limits, clock)
+        self._combiner = Combiner(store, limits, clock, self._prefix)
         self._reader = Reader(store, limits, clock)
         self._submit = self._combiner.submit
         self._lanes = self._combiner.lanes
@@ -144,7 +145,15 @@ class Counters:
                 ttl=ttl,
             )
             adding = group((operation,), token)
-        outcome: Outcome = await self._submit(self._lane(name), adding)
+        try:
+            lane = self._lanes[name]
+        except (KeyError, TypeError):
+            lane = self._new_lane(name)
+        try:
+            outcome: Outcome = await self._submit(lane, adding)
+        except asyncio.CancelledError:
+            self._combiner.leave(lane)
+            raise
         return outcome
 
     add = increment
@@ -246,6 +255,8 @@ class Counters:
         except asyncio.CancelledError:
             for _, future in waiting:
                 future.cancel()
+            for lane, _, _ in together:
+                self._combiner.leave(lane)
             raise
         for indices, future in waiting:
             failure = future.exception()
@@ -263,12 +274,15 @@ class Counters:
         return outcome
 
     def _lane(self, name: str) -> Lane:
-        """The combiner's lane of a counter; the name is checked when it has none yet."""
         try:
-            return self._lanes[self._prefix + name]
+            return self._lanes[name]
         except (KeyError, TypeError):
-            check_name(name)
-            return self._combiner.lane(self._prefix + name)
+            return self._new_lane(name)
+
+    def _new_lane(self, name: str) -> Lane:
+        """A lane for a counter that the combiner does not know; names are checked here, once."""
+        check_name(name)
+        return self._combiner.lane(name)
 
     def _key(self, name: str) -> str:
         check_name(name)

@@ -169,10 +169,6 @@ def optimistic(operations: Sequence[Operation]) -> Guard | None:
     restart = head.kind != "add"
     offset = head.amount if restart else 0
     lo, hi = MIN, MAX
-    if size > 1 and all(operation is head for operation in operations):
-        # A hot counter's batch is mostly one add again and again: the last of them is the one that has to fit.
-        offset = head.amount * (size - 1)
-        operations = operations[-1:]
     for operation in operations[1:] if restart else operations:
         by = operation.amount
         offset += by
@@ -201,6 +197,17 @@ def optimistic(operations: Sequence[Operation]) -> Guard | None:
     )
 
 
+def repeated(guard: Guard, times: int) -> Guard:
+    """The optimistic guard of one and the same bare add again and again, from that of a single one."""
+    before_last = guard.total * (times - 1)
+    return Guard(
+        guard.total * times,
+        times,
+        guard.lo if guard.total > 0 else guard.lo - before_last,
+        guard.hi if guard.total < 0 else guard.hi - before_last,
+    )
+
+
 class Group(msgspec.Struct, frozen=True, gc=False):
     """Operations of one call on one counter that stay together in one batch; usually one operation.
 
@@ -210,6 +217,7 @@ class Group(msgspec.Struct, frozen=True, gc=False):
     """
 
     operations: tuple[Operation, ...]
+    size: int
     token: str | None
     weight: int
     joins: bool
@@ -242,7 +250,7 @@ def group(operations: tuple[Operation, ...], token: str | None = None) -> Group:
         and only.ttl_ms is None
         and _joins(only)
     )
-    return Group(operations, token, weight, _joins(only), bare, optimistic(operations))
+    return Group(operations, len(operations), token, weight, _joins(only), bare, optimistic(operations))
 
 
 def _weight(operation: Operation) -> int:
