@@ -141,9 +141,9 @@ class Sent(msgspec.Struct, frozen=True):
 class Link:
     """One process's connections to the store: a `Store` whose calls travel through the network.
 
-    A packet may be lost, late or twofold, in any order. One thing does not happen: what was answered "missed" or with
-    an error, in an answer that arrived, is not executed once more by a copy that the network kept. A transport delivers
-    a request at most once (TCP does); what arrives again is what the combiner sent again, or what was never answered.
+    A packet may be lost, late or twofold, in any order. One thing does not happen: what was answered "missed", "gap" or
+    with an error is not executed once more by a copy that the network kept. A transport delivers a request at most once
+    (TCP does); what arrives again is what the combiner sent again.
     """
 
     def __init__(
@@ -240,7 +240,7 @@ class Link:
             answer = self._store.deliver(request)
             if answers[index] is None:
                 answers[index] = answer
-            written = isinstance(answer, Answer) and answer.status != "missed"
+            written = isinstance(answer, Answer) and answer.status not in ("missed", "gap")
             if written and self._random.random() < self._faults.duplicate:
                 self._world.after(self._late(), self._store.deliver, request)
         if None not in answers and self._random.random() >= self._faults.lose_reply:

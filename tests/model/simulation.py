@@ -15,7 +15,8 @@ from plusone.errors import NotCounted, OutcomeUnknown, PlusoneError
 from plusone.statistics import Limits
 from plusone.stores.memory import MemoryStore
 from plusone.types import MAX, MIN, Operation, Outcome
-from tests.model.judge import Call, History, Read, Told, judge
+from tests.model.history import Call, History, Read, Told
+from tests.model.judge import judge
 from tests.model.network import Link, RecordingStore
 from tests.model.plain import ABSENT, State
 from tests.model.profiles import PROFILES, Profile

@@ -9,7 +9,8 @@ import pytest
 from plusone.errors import NotSent, OutcomeUnknown
 from plusone.stores.protocol import Answer, GuardedAdd, TokenWrite
 from plusone.types import MAX, MIN, Operation, Outcome, Reason, utc
-from tests.model.judge import Call, History, Read, Told, judge
+from tests.model.history import Call, History, Read, Told
+from tests.model.judge import judge
 from tests.model.network import Phase, Sent, Step
 from tests.model.plain import State
 
