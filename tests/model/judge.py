@@ -320,16 +320,22 @@ class _Search:
         self.candidates = [intent for intent in doubtful if intent not in told]
         self.step = step
         self.goal = (revision, value)
+        self.certain: list[_Intent] = []
         self.steps_left = _SEARCH_STEPS_MAX
 
     def run(self, start: State) -> _Explanation | None:
         size = len(self.candidates)
-        for left_out in (0, 1, 2, 4, size):
-            for first in range(size):
-                found = self._extend(start, first, left_out, [], [])
-                if found is not None:
-                    return found
-        return self._extend(start, 0, -1, [], [])
+        # Whose tokens are in the request was in the batch for certain, and is left out only if it was rejected.
+        self.certain = [intent for intent in self.candidates if intent.token is not None]
+        while True:
+            for left_out in (0, 1, 2, 4, size):
+                for first in range(size):
+                    found = self._extend(start, first, left_out, [], [])
+                    if found is not None:
+                        return found
+            if not self.certain:
+                return self._extend(start, 0, -1, [], [])
+            self.certain = []
 
     def _extend(
         self, state: State, index: int, left_out: int, taken: list[_Intent], states: list[State]
@@ -337,7 +343,8 @@ class _Search:
         """Go on from `index`, leaving out at most `left_out` in between; in any order, if that is negative."""
         revision, value = self.goal
         if state.revision == revision:
-            return (taken, states) if state.value == value else None
+            fits = state.value == value and all(intent in taken for intent in self.certain)
+            return (taken, states) if fits else None
         for following in range(0 if left_out < 0 else index, len(self.candidates)):
             self.steps_left -= 1
             if self.steps_left < 0:

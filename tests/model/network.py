@@ -196,12 +196,13 @@ class Link:
         if chance() < faults.break_off:
             self._world.after(self._delay(), self._tell, future, OutcomeUnknown("connection reset"))
         answers: list[Answer | PlusoneError | None] = [None] * len(batch)
+        until = self._world.now + GHOST_SECONDS_MAX
         together = self._delay()
         for index, request in enumerate(batch):
             own = chance() < faults.partial
             if own and chance() < 0.5:
                 answers[index] = StoreUnavailable("this part is moving")
-                self._world.after(together, self._arrive, None, future, answers, index)
+                self._world.after(together, self._arrive, None, until, future, answers, index)
                 continue
             if own:
                 answers[index] = OutcomeUnknown("this part did not answer")
@@ -209,7 +210,7 @@ class Link:
             if chance() < faults.lose_request:
                 delay = self._late() if chance() < faults.late else None
             if delay is not None:
-                self._world.after(delay, self._arrive, request, future, answers, index)
+                self._world.after(delay, self._arrive, request, until, future, answers, index)
         return future
 
     async def read(self, keys: Sequence[str], *, strong: bool) -> Sequence[Record]:
@@ -233,7 +234,12 @@ class Link:
         return math.exp(self._random.uniform(-3.0, math.log(GHOST_SECONDS_MAX)))
 
     def _arrive(
-        self, request: GuardedAdd | None, future: Answers, answers: list[Answer | PlusoneError | None], index: int
+        self,
+        request: GuardedAdd | None,
+        until: float,
+        future: Answers,
+        answers: list[Answer | PlusoneError | None],
+        index: int,
     ) -> None:
         """A request arrives at the store; the last one of its call sends the answers on their way."""
         if request is not None:
@@ -242,7 +248,7 @@ class Link:
                 answers[index] = answer
             written = isinstance(answer, Answer) and answer.status not in ("missed", "gap")
             if written and self._random.random() < self._faults.duplicate:
-                self._world.after(self._late(), self._store.deliver, request)
+                self._world.at(min(self._world.now + self._late(), until), self._store.deliver, request)
         if None not in answers and self._random.random() >= self._faults.lose_reply:
             self._world.after(self._delay(), self._tell, future, answers)
 

@@ -63,7 +63,7 @@ _LONG = (0.01, 0.1, 1.0, 30.0, 2.5 * _MINUTE, 6 * _MINUTE)
 
 PROFILES = (
     Profile(name="storm", worst=_STORM),
-    Profile(name="ones", worst=_STORM, ones=1.0, kinds=(1, 0, 0), bounds=0.1, preconditions=0.0, ttl=0.0),
+    Profile(name="ones", worst=_STORM, ones=1.0, kinds=(1, 0, 0), bounds=0.0, preconditions=0.0, ttl=0.0),
     Profile(name="ghosts", worst=_STORM, timeouts=(0.05, 0.2), pauses=(0.01, 0.1, 1.0, 30.0), tokens=0.4),
     Profile(name="crowd", worst=_RAIN, processes=(3, 4), pauses=(0.0, 0.001, 0.01), bounds=0.6, burst=(1, 4, 8)),
     Profile(
