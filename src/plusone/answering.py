@@ -8,7 +8,15 @@ from typing import Final
 
 from plusone import tokens
 from plusone.batching import Batch, Entry, Lane
-from plusone.errors import Contended, NotSent, OutcomeUnknown, PlusoneError, StoreUnavailable, TokenReused
+from plusone.errors import (
+    Contended,
+    CorruptRecord,
+    NotSent,
+    OutcomeUnknown,
+    PlusoneError,
+    StoreUnavailable,
+    TokenReused,
+)
 from plusone.folding import Folded
 from plusone.statistics import Statistics
 from plusone.stores.protocol import TokenRecord
@@ -51,7 +59,7 @@ def answer_known(batch: Batch, records: Iterable[TokenRecord], statistics: Stati
             continue
         try:
             outcomes = tokens.recall(record, group)
-        except TokenReused as error:
+        except (TokenReused, CorruptRecord) as error:
             fail_entry(lane, entry, error, statistics)
             continue
         statistics.replays_total += len(outcomes)

@@ -144,7 +144,12 @@ class Combiner:
         self._awake = False
         if self._statistics.operations_waiting or self._flights:
             self._drained = asyncio.Event()
-            await self._drained.wait()
+            try:
+                async with asyncio.timeout(self._limits.timeout + 2 * self._limits.attempt_timeout):
+                    await self._drained.wait()
+            except TimeoutError:
+                _log.error("operations were still under way after their deadlines; closing without them")
+                self._abort()
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -252,20 +257,29 @@ class Combiner:
         failed: list[Batch] = []
         for batch, answer in zip(batches, answers, strict=True):
             batch.in_air = False
-            if isinstance(answer, PlusoneError):
-                self._failed(batch, answer, failed)
-            elif answer.status == "applied" or answer.status == "duplicate":
-                self._applied(batch, answer)
-            elif answer.status == "missed":
-                self._missed(batch, answer, failed)
-            elif answer.status == "gap":
-                self._gap(batch, answer.last, failed)
-            else:
-                # Only a later seq of this writer makes one stale, and a counter has one batch under way.
-                self._fail(batch, OutcomeUnknown("the datastore answered a batch under way as outdated"))
+            try:
+                self._take(batch, answer, failed)
+            except Exception:
+                # Whatever is wrong with one answer must not keep the callers of all others waiting for ever.
+                _log.exception("an answer could not be used; its callers are told that the outcome is unknown")
+                self._fail(batch, OutcomeUnknown("plusone could not use the datastore's answer; its log says why"))
         if failed:
             self._park(failed)
         self._schedule()
+
+    def _take(self, batch: Batch, answer: Answer | PlusoneError, failed: list[Batch]) -> None:
+        """What follows from one answer; `failed` gets the batch if it is to be sent again after a while."""
+        if isinstance(answer, PlusoneError):
+            self._failed(batch, answer, failed)
+        elif answer.status == "applied" or answer.status == "duplicate":
+            self._applied(batch, answer)
+        elif answer.status == "missed":
+            self._missed(batch, answer, failed)
+        elif answer.status == "gap":
+            self._gap(batch, answer.last, failed)
+        else:
+            # Only a later seq of this writer makes one stale, and a counter has one batch under way.
+            self._fail(batch, OutcomeUnknown("the datastore answered a batch under way as outdated"))
 
     async def _call(self, flight: Flight) -> Sequence[Answer | PlusoneError]:
         error: PlusoneError

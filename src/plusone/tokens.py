@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from plusone.errors import TokenReused
+from plusone.errors import CorruptRecord, TokenReused
 from plusone.folding import Group, fold
 from plusone.stores.protocol import TokenRecord
 from plusone.types import Operation, Outcome, milliseconds, utc
@@ -54,8 +54,16 @@ def notes(group: Group, first: Outcome, start_value: int, start_revision: int, b
 
 
 def recall(record: TokenRecord, group: Group) -> list[Outcome]:
-    """The outcomes of the group that the record is about. Raises `TokenReused` if it is about another."""
-    kept = _decode(record.data)
+    """The outcomes of the group that the record is about.
+
+    Raises `TokenReused` if it is about another, and `CorruptRecord` if it is none of ours.
+    """
+    try:
+        kept = _decode(record.data)
+    except msgspec.DecodeError as error:
+        raise CorruptRecord(
+            f"the datastore holds something under this token that is no record of ours: {error}"
+        ) from None
     if kept.fingerprint != fingerprint(group.operations):
         raise TokenReused
     folded = fold(

@@ -5,6 +5,7 @@ All of them are frozen. An `Operation` is valid by construction, so that no laye
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
@@ -22,6 +23,8 @@ TOKEN_CHARACTERS_MAX: Final = 255
 ACCOUNT_CHARACTERS_MAX: Final = 63
 TTL_SECONDS_MAX: Final = 3_155_760_000  # a hundred years
 PAGE_LIMIT_MAX: Final = 1_000
+_CONTROL_CHARACTER: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+"""C0, DEL and C1: what a terminal, a log or a header line would act upon."""
 _ACCOUNT_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 Kind: TypeAlias = Literal["add", "set", "delete"]
@@ -203,6 +206,5 @@ def _check_integer(field: str, value: object) -> None:
 
 
 def _check_no_control_characters(field: str, text: str) -> None:
-    # C0, DEL and C1: what a terminal, a log or a header line would act upon.
-    if any(character < " " or "\x7f" <= character <= "\x9f" for character in text):
+    if _CONTROL_CHARACTER.search(text):
         raise InvalidRequest(field, "must not contain control characters")
