@@ -25,7 +25,7 @@ from tests.model.virtual import EPOCH_SECONDS
 
 ACKED_REMEMBERED_SECONDS = 60.0
 """A writer forgets 2 minutes after its batch was asked for, and its answer comes within a minute of that."""
-_SEARCH_STEPS_MAX = 200_000
+_SEARCH_STEPS_MAX = 100_000
 _EDGE_SECONDS = 0.002
 """The store counts in whole milliseconds, and virtual time does not."""
 
@@ -324,18 +324,18 @@ class _Search:
         self.steps_left = _SEARCH_STEPS_MAX
 
     def run(self, start: State) -> _Explanation | None:
+        # Whose tokens are in the request was in the batch for certain, and is left out only if it was rejected, or if
+        # it belongs to another stretch of the step.
+        certain = [intent for intent in self.candidates if intent.token is not None]
         size = len(self.candidates)
-        # Whose tokens are in the request was in the batch for certain, and is left out only if it was rejected.
-        self.certain = [intent for intent in self.candidates if intent.token is not None]
-        while True:
-            for left_out in (0, 1, 2, 4, size):
-                for first in range(size):
+        for left_out in (0, 1, 2, 3, 4, 6, size, -1):
+            for self.certain in (certain, []) if certain else ([],):
+                self.steps_left = _SEARCH_STEPS_MAX
+                for first in range(size if left_out >= 0 else 1):
                     found = self._extend(start, first, left_out, [], [])
                     if found is not None:
                         return found
-            if not self.certain:
-                return self._extend(start, 0, -1, [], [])
-            self.certain = []
+        return None
 
     def _extend(
         self, state: State, index: int, left_out: int, taken: list[_Intent], states: list[State]
