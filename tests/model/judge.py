@@ -318,6 +318,7 @@ class _Search:
         failovers = bool(judge.history.failovers)
         doubtful = (intent for intent in judge.intents.values() if intent.doubtful(step, sent, failovers))
         self.candidates = [intent for intent in doubtful if intent not in told]
+        self.candidates.sort(key=lambda intent: max(c.called for c in intent.calls if c.called <= sent.time))
         self.step = step
         self.goal = (revision, value)
         self.certain: list[_Intent] = []
@@ -366,9 +367,12 @@ class _Search:
     def _run_through(self, state: State, operations: tuple[Operation, ...]) -> list[State]:
         """The states that these operations lead through; empty if none of them is accepted."""
         states: list[State] = []
-        for operation in operations:
-            if operation.kind != "add" and state.revision != self.step.before.revision:
+        if state.revision == self.step.before.revision:
+            if self.step.request.restart != (operations[0].kind != "add"):
                 return []
+        elif operations[0].kind != "add":
+            return []
+        for operation in operations:
             if plain.rejection(state, operation) is None:
                 state = plain.apply(state, operation)
                 states.append(state)
