@@ -30,7 +30,7 @@ from bench.servers import Missing
 
 _JSON: Final = Path("docs/bench.json")
 _WIDTH: Final = 150
-_SECONDS, _ROUNDS = 0.5, 10
+_SECONDS, _ROUNDS = 0.5, 8
 _QUICK_SECONDS, _QUICK_ROUNDS = 0.4, 3
 
 
@@ -101,8 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"some of {', '.join(names)}")
     parser.add_argument("--seconds", type=float, help="how long each side works in a round")
     parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds, without the slowest entries")
-    patience = "seconds that each round waits for other programs to leave the cores (default 5)"
-    parser.add_argument("--patience", type=float, default=5.0, help=patience)
+    patience = "seconds that each round waits for other programs to leave the cores (default 3)"
+    parser.add_argument("--patience", type=float, default=3.0, help=patience)
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target was missed")
     parser.add_argument("--profile", choices=names, metavar="NAME", help="profile our side of one entry instead")
     parser.add_argument("--readme", action="store_true", help="put the table of --json into README.md instead")

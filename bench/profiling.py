@@ -67,8 +67,12 @@ class _ThreadProfiles:
 
 @contextlib.contextmanager
 def _profiled_processes(folder: Path) -> Iterator[None]:
-    os.environ |= {"BENCH_PROFILES": str(folder), "PYTHONPATH": str(_INSIDE)}
+    before = os.environ.get("PYTHONPATH")
+    os.environ["BENCH_PROFILES"] = str(folder)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_INSIDE), before)))
     try:
         yield
     finally:
         del os.environ["BENCH_PROFILES"], os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
