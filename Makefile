@@ -30,7 +30,7 @@ quick: .venv/dev
 	$(PYTEST) -x tests/unit
 
 soak: .venv/dev
-	PLUSONE_SOAK=1 $(PYTEST) tests/model
+	PLUSONE_TEST_SOAK=1 $(PYTEST) tests/model
 
 bench: .venv/dev
 	@tools/install-servers redis-server wrk webdis

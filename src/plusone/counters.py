@@ -7,12 +7,12 @@ from collections.abc import Iterable, MutableSequence, Sequence
 from types import TracebackType
 from typing import Final, Literal, cast
 
-from plusone.batching import Lane, Waiter
 from plusone.clock import Clock
 from plusone.combiner import Combiner
+from plusone.combiner.batching import Lane, Waiter
+from plusone.combiner.reading import Reader
 from plusone.errors import InvalidRequest, PlusoneError, UnsupportedByStore
 from plusone.folding import group
-from plusone.reading import Reader
 from plusone.statistics import Limits, Statistics
 from plusone.stores.protocol import Capabilities, Lists, Record, Store
 from plusone.stores.registry import make_store
@@ -151,7 +151,7 @@ class Counters:
             lane = self._new_lane(name)
         try:
             outcome: Outcome = await self._submit(lane, adding)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, RuntimeError):
             self._combiner.leave(lane)
             raise
         return outcome
@@ -270,7 +270,12 @@ class Counters:
         return results
 
     async def _apply_one(self, name: str, operation: Operation) -> Outcome:
-        outcome: Outcome = await self._submit(self._lane(name), group((operation,), operation.token))
+        lane = self._lane(name)
+        try:
+            outcome: Outcome = await self._submit(lane, group((operation,), operation.token))
+        except (asyncio.CancelledError, RuntimeError):
+            self._combiner.leave(lane)
+            raise
         return outcome
 
     def _lane(self, name: str) -> Lane:
@@ -282,7 +287,7 @@ class Counters:
     def _new_lane(self, name: str) -> Lane:
         """A lane for a counter that the combiner does not know; names are checked here, once."""
         check_name(name)
-        return self._combiner.lane(name)
+        return self._lanes.make(name)
 
     def _key(self, name: str) -> str:
         check_name(name)

@@ -336,10 +336,13 @@ MUTANTS = {
         "It forgets 2 minutes after that answer",
         "freezes",
         500,
-        constants={"plusone.combiner.ACKED_REMEMBERED_SECONDS": float("inf")},
+        constants={"plusone.combiner.combiner.ACKED_REMEMBERED_SECONDS": float("inf")},
     ),
     "token for other operations": Mutant(
-        "A difference is `TokenReused`", "tokens", 50, constants={"plusone.tokens.fingerprint": lambda operations: ""}
+        "A difference is `TokenReused`",
+        "tokens",
+        50,
+        constants={"plusone.combiner.tokens.fingerprint": lambda operations: ""},
     ),
     "deadlines ignore the wall clock": Mutant(
         "use the larger of monotonic and wall-clock advance", "suspensions", 2000, Made(clock=_monotonic_only)

@@ -1,4 +1,7 @@
-"""No schedule breaks exactly-once or linearizability. `PLUSONE_MODEL_SCHEDULES` says how many, `_SEED` which one."""
+"""No schedule breaks exactly-once or linearizability.
+
+`PLUSONE_TEST_MODEL_SCHEDULES` says how many, `PLUSONE_TEST_MODEL_SEED` which one.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ from plusone.stores.protocol import Answer
 from tests.model.profiles import PROFILES, Profile
 from tests.model.simulation import Simulation, run
 
-SOAK = bool(os.environ.get("PLUSONE_SOAK"))
-SCHEDULES = int(os.environ.get("PLUSONE_MODEL_SCHEDULES") or (100_000 if SOAK else 3_000))
-SEED = os.environ.get("PLUSONE_MODEL_SEED")
-COMMAND = "PLUSONE_MODEL_SEED={} .venv/bin/python -m pytest tests/model/test_schedules.py"
+SOAK = bool(os.environ.get("PLUSONE_TEST_SOAK"))
+SCHEDULES = int(os.environ.get("PLUSONE_TEST_MODEL_SCHEDULES") or (100_000 if SOAK else 3_000))
+SEED = os.environ.get("PLUSONE_TEST_MODEL_SEED")
+COMMAND = "PLUSONE_TEST_MODEL_SEED={} .venv/bin/python -m pytest tests/model/test_schedules.py"
 
 
 def seeds_of(profile: Profile) -> list[int]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from plusone import tokens
+from plusone.combiner import tokens
 from plusone.errors import TokenReused
 from plusone.folding import Group, fold, group
 from plusone.stores.protocol import TokenRecord

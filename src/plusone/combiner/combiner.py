@@ -19,9 +19,9 @@ from typing import Final
 
 import msgspec
 
-from plusone import answering
-from plusone.batching import Batch, Lane, Waiter, form, guess
 from plusone.clock import Clock
+from plusone.combiner import answering
+from plusone.combiner.batching import ACKED_REMEMBERED_SECONDS, Batch, Flight, Lane, Lanes, Waiter, form, guess
 from plusone.errors import (
     AcknowledgedDataLost,
     Closed,
@@ -36,39 +36,21 @@ from plusone.statistics import Gap, Limits, Statistics
 from plusone.stores.protocol import Answer, Store, TokenRecord
 from plusone.types import utc
 
-ACKED_REMEMBERED_SECONDS: Final = 120.0
 GAP_SHOWN_SECONDS: Final = 300.0
 GAPS_SHOWN: Final = 100
 SHARED_AT_LEAST: Final = 64
 """Fewer batches are not worth a call of their own."""
-LANES_REMEMBERED: Final = 250_000
-"""Of more counters the idle ones are forgotten at once: it costs the notice of a gap, never a count."""
-LANES_LOOKED_AT: Final = 1_024
 MISSES_AT_ONCE: Final = 3
 """So many misses in a row are answered at once; then writers that keep one another from winning are spread."""
 
 _log = logging.getLogger("plusone.combiner")
 
 
-class Flight:
-    """One call to the store."""
-
-    __slots__ = ("batches", "overdue", "task", "until")
-
-    def __init__(self, batches: list[Batch], until: float) -> None:
-        self.batches = batches
-        self.until = until
-        self.overdue = False
-        self.task: asyncio.Task[None]
-
-
 class Combiner:
     """One writer: everything that this process sends to one store goes through it, on one event loop."""
 
     def __init__(self, store: Store, limits: Limits, clock: Clock, prefix: str) -> None:
-        self.lanes: dict[str, Lane] = {}
-        """By the counters' names."""
-        self._prefix = prefix
+        self.lanes = Lanes(prefix)
         self._store = store
         self._limits = limits
         self._clock = clock
@@ -94,15 +76,8 @@ class Combiner:
         self._seq = 0
         self._statistics = Statistics()
         self._gaps: deque[tuple[float, Gap]] = deque(maxlen=GAPS_SHOWN)
-        self._idle_lanes: list[Lane] = []
-        self._idle_lanes_at = float("-inf")
 
     # What the façade calls.
-
-    def lane(self, name: str) -> Lane:
-        """The lane of a counter that `lanes` does not have yet."""
-        lane = self.lanes[name] = Lane(name, self._prefix + name)
-        return lane
 
     def submit(self, lane: Lane, group: Group) -> Waiter:
         """Let a group of operations on one counter go with its next batch; raises `Overloaded` or `Closed` at once.
@@ -129,8 +104,13 @@ class Combiner:
         return future
 
     def leave(self, lane: Lane) -> None:
-        """A caller of this lane was cancelled: what it asked for is left out, unless it is under way already."""
+        """A caller of this lane gave up waiting: what it asked for is left out, unless it is under way already.
+
+        Raises `Closed` if what it met is that these counters belong to another event loop.
+        """
         lane.bare = False
+        if self._loop is not asyncio.get_running_loop():
+            raise Closed("these counters belong to another event loop; open them in this one")
 
     def statistics(self) -> Statistics:
         """A copy of the numbers as they are now."""
@@ -210,7 +190,7 @@ class Combiner:
                 flight = Flight(batches, now + self._limits.attempt_timeout)
                 self._flights[flight] = None
                 flight.task = loop.create_task(self._fly(flight))
-            self._forget_idle_lanes(now)
+            self.lanes.forget_idle(now)
         self._finish_if_drained()
 
     def _freeze(self, lane: Lane, now: float, at: datetime) -> Batch | None:
@@ -467,19 +447,6 @@ class Combiner:
             return False
         self._release(batch.lane)
         return True
-
-    def _forget_idle_lanes(self, now: float) -> None:
-        """Let go of counters that were not used for long: a few at a time, so that nobody waits for it."""
-        crowded = len(self.lanes) > LANES_REMEMBERED
-        if not self._idle_lanes:
-            if now < self._idle_lanes_at and not crowded:
-                return
-            self._idle_lanes_at = now + ACKED_REMEMBERED_SECONDS
-            self._idle_lanes = list(reversed(self.lanes.values()))
-        for lane in self._idle_lanes[-LANES_LOOKED_AT:]:
-            if not lane.busy and (crowded or now - lane.acked_at > ACKED_REMEMBERED_SECONDS):
-                del self.lanes[lane.name]
-        del self._idle_lanes[-LANES_LOOKED_AT:]
 
     def _finish_if_drained(self) -> None:
         if self._drained is not None and not self._statistics.operations_waiting and not self._flights:

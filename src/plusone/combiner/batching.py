@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from plusone import tokens
+from plusone.combiner import tokens
 from plusone.errors import PlusoneError
 from plusone.folding import Group, Guard, State, fold, optimistic, repeated
 from plusone.stores.protocol import Capabilities, GuardedAdd, TokenWrite
@@ -24,6 +24,10 @@ Entry: TypeAlias = tuple[Group, Waiter, float]
 """A group that waits, who waits for it, and until when (by `Clock.elapsed`)."""
 
 OPERATIONS_PER_BATCH: Final = 4_096
+ACKED_REMEMBERED_SECONDS: Final = 120.0
+LANES_REMEMBERED: Final = 250_000
+"""Of more counters the idle ones are forgotten at once: it costs the notice of a gap, never a count."""
+LANES_AT_ONCE: Final = 1_024
 _NOWHERE: Final[State] = (0, 0, False)
 
 
@@ -94,6 +98,34 @@ class Lane:
         del waiting[: len(entries) + len(gone)]
         self.bare = not waiting
         return entries, gone
+
+
+class Lanes(dict[str, Lane]):
+    """The lanes in use, by the counters' names; the idle ones among them are forgotten after a while."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+        self._looked_at: list[Lane] = []
+        self._look_again_at = float("-inf")
+
+    def make(self, name: str) -> Lane:
+        """The lane of a counter that has none yet."""
+        lane = self[name] = Lane(name, self._prefix + name)
+        return lane
+
+    def forget_idle(self, now: float) -> None:
+        """Let go of counters that were not used for long: a few at a time, so that nobody waits for it."""
+        crowded = len(self) > LANES_REMEMBERED
+        if not self._looked_at:
+            if now < self._look_again_at and not crowded:
+                return
+            self._look_again_at = now + ACKED_REMEMBERED_SECONDS
+            self._looked_at = list(reversed(self.values()))
+        for lane in self._looked_at[-LANES_AT_ONCE:]:
+            if not lane.busy and (crowded or now - lane.acked_at > ACKED_REMEMBERED_SECONDS):
+                del self[lane.name]
+        del self._looked_at[-LANES_AT_ONCE:]
 
 
 class Batch(msgspec.Struct, eq=False):
@@ -167,6 +199,18 @@ class Batch(msgspec.Struct, eq=False):
             behind_set = behind_set or (first == 0 and folded.restart)
             first += group.size
         return tuple(writes)
+
+
+class Flight:
+    """One call to the store."""
+
+    __slots__ = ("batches", "overdue", "task", "until")
+
+    def __init__(self, batches: list[Batch], until: float) -> None:
+        self.batches = batches
+        self.until = until
+        self.overdue = False
+        self.task: asyncio.Task[None]
 
 
 def form(lane: Lane, entries: list[Entry], at: datetime) -> Batch:

@@ -6,8 +6,8 @@ from asyncio import InvalidStateError
 from collections.abc import Iterable
 from typing import Final
 
-from plusone import tokens
-from plusone.batching import Batch, Entry, Lane
+from plusone.combiner import tokens
+from plusone.combiner.batching import Batch, Entry, Lane
 from plusone.errors import (
     Contended,
     CorruptRecord,
