@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import Final, TypeAlias
 
 import msgspec
@@ -160,6 +161,24 @@ def _fold_adds(
         outcomes,
         (value, revision, exists or applied > 0),
     )
+
+
+def fold_repeated(
+    value: int, revision: int, exists: bool, operation: Operation, times: int, at: datetime
+) -> Folded | None:
+    """What `fold` gives for one and the same bare add again and again, faster; None where it would not accept all."""
+    by = operation.amount
+    total = by * times
+    if by == 0 or not MIN <= value + total <= MAX:
+        return None
+    first = value + by
+    values = range(first, first + total, by)
+    befores = range(value, value + total, by)
+    revisions = range(revision + 1, revision + times + 1)
+    outcomes = list(map(Outcome, repeat(True), values, befores, revisions, repeat(at)))
+    guard = repeated(Guard(by, 1, MIN - min(by, 0), MAX - max(by, 0)), times)
+    end = (value + total, revision + times, True)
+    return Folded(guard.total, guard.applied, guard.lo, guard.hi, outcomes=outcomes, end=end)
 
 
 def optimistic(operations: Sequence[Operation]) -> Guard | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from plusone.errors import InvalidRequest
-from plusone.folding import BARE_MAGNITUDE_MAX, Folded, Guard, fold, group, optimistic
+from plusone.folding import BARE_MAGNITUDE_MAX, Folded, Guard, fold, fold_repeated, group, optimistic, repeated
 from plusone.types import MAX, MIN, Operation, Outcome
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -322,3 +322,23 @@ def test_bare_adds_fit_any_batch_together() -> None:
     assert not any(group((operation,)).bare for operation in others)
     assert not group((Operation.add(1),), "t").bare
     assert not group((Operation.add(1), Operation.add(1)), "t").bare
+
+
+@given(
+    value=st.integers(MIN, MAX),
+    revision=st.integers(0, 10),
+    exists=st.booleans(),
+    by=st.integers(-BARE_MAGNITUDE_MAX, BARE_MAGNITUDE_MAX),
+    times=st.integers(2, 20),
+)
+def test_one_bare_add_repeated_folds_as_any_batch_does(
+    value: int, revision: int, exists: bool, by: int, times: int
+) -> None:
+    """The short way is taken only where it leads to the same, and so does the short guard."""
+    operations = [Operation.add(by)] * times
+    folded = fold(value, revision, exists, operations, AT)
+    short = fold_repeated(value, revision, exists, operations[0], times, AT)
+    assert short == (folded if by and all(folded.outcomes) else None)
+    single = group((operations[0],)).guard
+    assert single is not None
+    assert repeated(single, times) == optimistic(operations)

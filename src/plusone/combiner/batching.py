@@ -14,7 +14,7 @@ import msgspec
 
 from plusone.combiner import tokens
 from plusone.errors import PlusoneError
-from plusone.folding import Group, Guard, State, fold, optimistic, repeated
+from plusone.folding import Folded, Group, Guard, State, fold, fold_repeated, optimistic, repeated
 from plusone.stores.protocol import Capabilities, GuardedAdd, TokenWrite
 from plusone.types import MAX, MIN, Operation
 
@@ -27,7 +27,9 @@ OPERATIONS_PER_BATCH: Final = 4_096
 ACKED_REMEMBERED_SECONDS: Final = 120.0
 LANES_REMEMBERED: Final = 250_000
 """Of more counters the idle ones are forgotten at once: it costs the notice of a gap, never a count."""
-LANES_AT_ONCE: Final = 1_024
+LANES_PER_CALL: Final = 32
+LANES_PER_BATCH: Final = 4
+"""How many idle lanes are looked at for each call that leaves, and for each of its batches: faster than any are made."""
 _NOWHERE: Final[State] = (0, 0, False)
 
 
@@ -114,18 +116,19 @@ class Lanes(dict[str, Lane]):
         lane = self[name] = Lane(name, self._prefix + name)
         return lane
 
-    def forget_idle(self, now: float) -> None:
-        """Let go of counters that were not used for long: a few at a time, so that nobody waits for it."""
+    def forget_idle(self, now: float, batches: int) -> None:
+        """Let go of counters that were not used for long, a few with each call of so many batches."""
+        at_most = LANES_PER_CALL + LANES_PER_BATCH * batches
         crowded = len(self) > LANES_REMEMBERED
         if not self._looked_at:
             if now < self._look_again_at and not crowded:
                 return
             self._look_again_at = now + ACKED_REMEMBERED_SECONDS
             self._looked_at = list(reversed(self.values()))
-        for lane in self._looked_at[-LANES_AT_ONCE:]:
+        for lane in self._looked_at[-at_most:]:
             if not lane.busy and (crowded or now - lane.acked_at > ACKED_REMEMBERED_SECONDS):
                 del self[lane.name]
-        del self._looked_at[-LANES_AT_ONCE:]
+        del self._looked_at[-at_most:]
 
 
 class Batch(msgspec.Struct, eq=False):
@@ -149,6 +152,14 @@ class Batch(msgspec.Struct, eq=False):
     """Why the last attempt failed."""
     parting: Callable[[], None] | None = None
     """While the seq is being closed: what to do once the batch is known to be shut out."""
+
+    def fold(self, value: int, revision: int, exists: bool) -> Folded:
+        """The batch folded from a state."""
+        if self.uniform:
+            folded = fold_repeated(value, revision, exists, self.operations[0], len(self.operations), self.at)
+            if folded is not None:
+                return folded
+        return fold(value, revision, exists, self.operations, self.at)
 
     def ask(self, guard: Guard, start: State, writer: str, seq: int, pins_tokens: bool) -> None:
         """Make the request that applies the batch under `guard`; `start` is a state that the guard admits."""
@@ -188,7 +199,7 @@ class Batch(msgspec.Struct, eq=False):
 
     def _token_writes(self, start: State, before: State | None) -> tuple[TokenWrite, ...]:
         """What the batch's tokens are to remember, by a fold from a state that its guard admits."""
-        folded = fold(*start, self.operations, self.at)
+        folded = self.fold(*start)
         behind_set = False
         writes: list[TokenWrite] = []
         first = 0
@@ -246,11 +257,11 @@ def guess(batch: Batch, capabilities: Capabilities) -> tuple[Guard, State]:
             guard = optimistic(batch.operations)
     if guard is None:
         start = state or _NOWHERE
-        return fold(*start, batch.operations, batch.at), start
+        return batch.fold(*start), start
     if state is not None:
         if admits(guard, state):
             return guard, state
-        known = fold(*state, batch.operations, batch.at)
+        known = batch.fold(*state)
         # To reject them all takes a fresh answer to go by: the optimistic guard gets one, at no write.
         if known.applied:
             return known, state

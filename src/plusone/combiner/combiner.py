@@ -21,7 +21,16 @@ import msgspec
 
 from plusone.clock import Clock
 from plusone.combiner import answering
-from plusone.combiner.batching import ACKED_REMEMBERED_SECONDS, Batch, Flight, Lane, Lanes, Waiter, form, guess
+from plusone.combiner.batching import (
+    ACKED_REMEMBERED_SECONDS,
+    Batch,
+    Flight,
+    Lane,
+    Lanes,
+    Waiter,
+    form,
+    guess,
+)
 from plusone.errors import (
     AcknowledgedDataLost,
     Closed,
@@ -31,7 +40,7 @@ from plusone.errors import (
     PlusoneError,
     StoreUnavailable,
 )
-from plusone.folding import Folded, Group, fold
+from plusone.folding import Folded, Group
 from plusone.statistics import Gap, Limits, Statistics
 from plusone.stores.protocol import Answer, Store, TokenRecord
 from plusone.types import utc
@@ -190,7 +199,7 @@ class Combiner:
                 flight = Flight(batches, now + self._limits.attempt_timeout)
                 self._flights[flight] = None
                 flight.task = loop.create_task(self._fly(flight))
-            self.lanes.forget_idle(now)
+                self.lanes.forget_idle(now, len(batches))
         self._finish_if_drained()
 
     def _freeze(self, lane: Lane, now: float, at: datetime) -> Batch | None:
@@ -295,7 +304,7 @@ class Combiner:
             self._fail(batch, OutcomeUnknown("the datastore answered without the value before"))
             return
         self._statistics.batches_total += 1
-        folded = fold(answer.value, answer.revision, answer.exists, batch.operations, batch.at)
+        folded = batch.fold(answer.value, answer.revision, answer.exists)
         answering.answer(batch, folded, self._statistics)
         self._release(lane)
 
@@ -309,7 +318,7 @@ class Combiner:
             return
         state = (answer.value, answer.revision, answer.exists)
         batch.lane.state = state
-        folded = fold(*state, batch.operations, batch.at)
+        folded = batch.fold(*state)
         if folded.applied == 0 and not batch.writes_tokens:
             self._part(batch, lambda: self._answer(batch, folded))
             return

@@ -47,14 +47,14 @@ class BulkItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An idempotency key of the item's own, instead of the request's."""
 
 
-class OutcomeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class OutcomeAnswer(msgspec.Struct, frozen=True):
     """What became of an operation that was applied."""
 
     name: str
     value: Number
     previous: Number
     revision: Number
-    applied: Literal[True] = True
+    applied: Literal[True]
     at: str
 
 
@@ -129,14 +129,10 @@ def rfc3339_ms(at_ms: int) -> str:
 
 def outcome_answer(name: str, outcome: Outcome, *, as_text: bool = False) -> OutcomeAnswer:
     """The answer to an operation that was applied."""
-    number = str if as_text else _itself
-    return OutcomeAnswer(
-        name=name,
-        value=number(outcome.value),
-        previous=number(outcome.previous),
-        revision=number(outcome.revision),
-        at=rfc3339(outcome.at),
-    )
+    value, previous, revision = outcome.value, outcome.previous, outcome.revision
+    if as_text:
+        return OutcomeAnswer(name, str(value), str(previous), str(revision), True, rfc3339(outcome.at))
+    return OutcomeAnswer(name, value, previous, revision, True, rfc3339(outcome.at))
 
 
 def counter_answer(counter: Counter, *, as_text: bool = False) -> CounterAnswer:

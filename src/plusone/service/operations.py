@@ -10,7 +10,7 @@ from plusone.counters import Counters
 from plusone.errors import BoundReached, PreconditionFailed
 from plusone.service.messages import AddRequest, OutcomeAnswer, Problem, SetRequest, outcome_answer
 from plusone.service.problems import problem
-from plusone.service.requests import Conditions
+from plusone.service.requests import NONE, NOTHING_ADDED, Conditions
 from plusone.types import Outcome
 
 Content: TypeAlias = OutcomeAnswer | Problem
@@ -28,6 +28,8 @@ async def increment(
     counters: Counters, name: str, request: AddRequest, conditions: Conditions, *, as_text: bool = False
 ) -> Reply:
     """Add what the request says."""
+    if request is NOTHING_ADDED and conditions is NONE:  # what most requests are
+        return reply(name, await counters.increment(name), 1, as_text=as_text)
     outcome = await counters.increment(
         name,
         request.by,
