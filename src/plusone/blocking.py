@@ -81,6 +81,7 @@ class Counters:
     set = _blocking(AsyncCounters.set)
     reset = _blocking(AsyncCounters.reset)
     delete = _blocking(AsyncCounters.delete)
+    perform = _blocking(AsyncCounters.perform)
     get = _blocking(AsyncCounters.get)
     get_many = _blocking(AsyncCounters.get_many)
     list = _blocking(AsyncCounters.list)

@@ -11,7 +11,7 @@ from plusone.clock import Clock
 from plusone.combiner import Combiner
 from plusone.combiner.batching import Lane, Waiter
 from plusone.combiner.reading import Reader
-from plusone.errors import InvalidRequest, PlusoneError, UnsupportedByStore
+from plusone.errors import Closed, InvalidRequest, PlusoneError, UnsupportedByStore
 from plusone.folding import group
 from plusone.statistics import Limits, Statistics
 from plusone.stores.protocol import Capabilities, Lists, Record, Store
@@ -78,6 +78,7 @@ class Counters:
         self._lanes = self._combiner.lanes
 
     async def __aenter__(self) -> Counters:
+        self._check_open()
         await self._store.open()
         return self
 
@@ -105,6 +106,7 @@ class Counters:
 
     async def check(self) -> None:
         """Ask the datastore whether it can serve; raises `StoreUnavailable` or `StoreRefused` when it cannot."""
+        self._check_open()
         await self._reader.check()
 
     async def increment(
@@ -151,7 +153,7 @@ class Counters:
             lane = self._new_lane(name)
         try:
             outcome: Outcome = await self._submit(lane, adding)
-        except (asyncio.CancelledError, RuntimeError):
+        except asyncio.CancelledError:
             self._combiner.leave(lane)
             raise
         return outcome
@@ -196,15 +198,25 @@ class Counters:
     ) -> Outcome:
         """Make the counter `value`, whatever it was."""
         operation = Operation.set(value, token=token, if_revision=if_revision, if_absent=if_absent, ttl=ttl)
-        return await self._apply_one(name, operation)
+        return await self.perform(name, operation)
 
     async def reset(self, name: str, *, token: str | None = None, if_revision: int | None = None) -> Outcome:
         """Make the counter 0. Unlike a deleted one it goes on existing."""
-        return await self._apply_one(name, Operation.set(0, token=token, if_revision=if_revision))
+        return await self.perform(name, Operation.set(0, token=token, if_revision=if_revision))
 
     async def delete(self, name: str, *, token: str | None = None, if_revision: int | None = None) -> Outcome:
         """Delete the counter; applied also when it did not exist, unless `if_revision` asks for a revision."""
-        return await self._apply_one(name, Operation.delete(token=token, if_revision=if_revision))
+        return await self.perform(name, Operation.delete(token=token, if_revision=if_revision))
+
+    async def perform(self, name: str, operation: Operation) -> Outcome:
+        """Apply one operation: what the other methods do with their arguments."""
+        lane = self._lane(name)
+        try:
+            outcome: Outcome = await self._submit(lane, group((operation,), operation.token))
+        except asyncio.CancelledError:
+            self._combiner.leave(lane)
+            raise
+        return outcome
 
     async def get(self, name: str, *, consistency: Consistency = "strong") -> Counter:
         """Read the counter. "eventual" may be answered by a replica, where the datastore has one."""
@@ -214,6 +226,7 @@ class Counters:
         """Read many, in the order of `names`; each is true of a moment, not all of the same one."""
         if consistency not in ("strong", "eventual"):
             raise InvalidRequest("consistency", 'must be "strong" or "eventual"')
+        self._check_open()
         keys = [self._key(name) for name in names]
         records = await self._reader.read(keys, strong=consistency == "strong")
         return [_counter(name, record) for name, record in zip(names, records, strict=True)]
@@ -224,7 +237,8 @@ class Counters:
         """Apply many at once: (name, operation) pairs; the results in their order, an error where one failed alone.
 
         Operations on the same counter keep their order; between counters there is neither order nor atomicity. With
-        `token`, what touches one counter is remembered as a whole; an operation's own token takes it out of that.
+        `token`, what touches one counter is remembered, and goes, as a whole in the place of its first; an operation's
+        own token takes it out of that.
         """
         if token is not None:
             check_token(token)
@@ -269,15 +283,6 @@ class Counters:
                 raise failure
         return results
 
-    async def _apply_one(self, name: str, operation: Operation) -> Outcome:
-        lane = self._lane(name)
-        try:
-            outcome: Outcome = await self._submit(lane, group((operation,), operation.token))
-        except (asyncio.CancelledError, RuntimeError):
-            self._combiner.leave(lane)
-            raise
-        return outcome
-
     def _lane(self, name: str) -> Lane:
         try:
             return self._lanes[name]
@@ -287,7 +292,12 @@ class Counters:
     def _new_lane(self, name: str) -> Lane:
         """A lane for a counter that the combiner does not know; names are checked here, once."""
         check_name(name)
+        self._check_open()
         return self._lanes.make(name)
+
+    def _check_open(self) -> None:
+        if self._combiner.closed:
+            raise Closed("the counters were closed; open them again")
 
     def _key(self, name: str) -> str:
         check_name(name)
@@ -295,12 +305,13 @@ class Counters:
 
     # Last, for behind it `list` means this method.
 
-    async def list(self, prefix: str = "", *, limit: int = 100, page_token: str | None = None) -> Page:
+    async def list(self, prefix: str = "", limit: int = 100, page_token: str | None = None) -> Page:
         """A page of the counters whose names begin with `prefix`, at most `limit` (1 to 1,000).
 
         A counter that exists throughout is on one of the pages; a page may be short, or empty, before the last.
         Raises `UnsupportedByStore` where the datastore cannot list.
         """
+        self._check_open()
         if not self.capabilities.lists:
             raise UnsupportedByStore("list", self.capabilities.title)
         if type(limit) is not int or not 1 <= limit <= PAGE_LIMIT_MAX:

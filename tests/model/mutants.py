@@ -281,9 +281,18 @@ MUTANTS = {
     "restart ignored": Mutant(
         "count from 0 instead of the value", "storm", 20, _requests(lambda r: replace(r, restart=False))
     ),
-    "acked ignored": Mutant("`last < acked`: gap", "failovers", 100, _requests(lambda r: replace(r, acked=0))),
-    "duplicates count": Mutant("`last = seq`: duplicate", "storm", 20, Made(store=DuplicatesCount)),
-    "stale counts": Mutant("`last > seq`: stale", "ghosts", 50, Made(store=StaleCounts)),
+    "acked ignored": Mutant(
+        "| | `last < acked` | **gap**, with `last` |", "failovers", 100, _requests(lambda r: replace(r, acked=0))
+    ),
+    "duplicates count": Mutant(
+        "| session | `last = seq` | **duplicate**, with the stored value, revision and existence before |",
+        "storm",
+        20,
+        Made(store=DuplicatesCount),
+    ),
+    "stale counts": Mutant(
+        "| | `last > seq` | **stale** (a ghost; nobody waits for it) |", "ghosts", 50, Made(store=StaleCounts)
+    ),
     "tokens forgotten": Mutant("one of them is recorded and not expired", "tokens", 20, Made(store=TokensForgotten)),
     "tokens written later": Mutant("session and token records written", "tokens", 50, Made(store=TokensLater)),
     "tokens expire early": Mutant("Unexpired tokens are never dropped", "tokens", 50, Made(store=TokensExpireEarly)),
@@ -333,7 +342,7 @@ MUTANTS = {
     ),
     "tokens not pinned": Mutant("the combiner pins such a batch to the exact", "tokens", 50, Made(link=Unpinned)),
     "acked never forgotten": Mutant(
-        "It forgets 2 minutes after that answer",
+        "It forgets 2 minutes after that batch was asked for",
         "freezes",
         500,
         constants={"plusone.combiner.combiner.ACKED_REMEMBERED_SECONDS": float("inf")},

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.model.mutants import MUTANTS
 from tests.model.profiles import BY_NAME
 from tests.model.simulation import run
+
+PROTOCOL = " ".join((Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_rule_stands_in_the_protocol(name: str) -> None:
+    assert MUTANTS[name].rule in PROTOCOL
 
 
 @pytest.mark.parametrize("name", MUTANTS)

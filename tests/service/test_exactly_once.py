@@ -33,6 +33,7 @@ def test_kill_minus_nine_loses_and_repeats_nothing(store_url: str, tmp_path: Pat
     """Callers repeat with the same key until they are answered; what they asked for is what was counted."""
     running = Running(tmp_path, settings(store_url))
     answered: list[int] = []
+    counted: list[int] = []
     interrupted = 0
     wanted = 0
     enough = asyncio.Event()
@@ -70,9 +71,12 @@ def test_kill_minus_nine_loses_and_repeats_nothing(store_url: str, tmp_path: Pat
                 await asyncio.to_thread(running.__enter__)
             stop.set()
             await asyncio.gather(*callers)
+            with running.client() as client:
+                counted.append(client.get("/v1/counters/votes").json()["value"])
 
     asyncio.run(main())
     assert interrupted >= KILLS
+    assert counted == [len(answered)]
     assert sorted(answered) == list(range(1, len(answered) + 1))
 
 

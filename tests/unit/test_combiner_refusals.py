@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
+import time
 
 import pytest
 
 import plusone
-from plusone.errors import Closed, CorruptRecord, OutcomeUnknown
+from plusone.clock import Clock
+from plusone.counters import Counters
+from plusone.errors import Closed, CorruptRecord, NotSent, OutcomeUnknown, Overloaded
+from plusone.statistics import Limits
+from plusone.stores.memory import MemoryStore
 from plusone.stores.protocol import Answer, TokenRecord
 from plusone.types import Outcome
 from tests.model.virtual import Loop
@@ -98,3 +105,129 @@ def test_another_event_loop_is_refused() -> None:
         asyncio.run(counters.increment("a"))
     with pytest.raises(Closed, match="another event loop"):
         asyncio.run(counters.set("a", 5))
+
+
+@in_virtual_time
+async def test_the_end_of_the_loop_answers_everybody(loop: Loop) -> None:
+    """Those under way, those who wait, and those who follow a token: all are told what is known of theirs."""
+    store = ScriptedStore()
+    counters = counters_on(store, loop)
+    first = loop.create_task(counters.increment("a"))
+    await store.sent(1)
+    asked = [loop.create_task(counters.increment("a", token=token)) for token in ("t", "t", "t", None)]
+    await settle()
+    [flight] = counters._combiner._flights
+    flight.task.cancel()
+    results = await asyncio.gather(first, *asked, return_exceptions=True)
+    assert [type(result) for result in results] == [OutcomeUnknown, NotSent, NotSent, NotSent, NotSent]
+    assert counters.statistics.operations_waiting == 0
+
+
+@in_virtual_time
+async def test_closing_twice_at_once_ends_twice(loop: Loop) -> None:
+    """Both wait for what is under way, and both return."""
+    store = ScriptedStore()
+    counters = counters_on(store, loop)
+    task = loop.create_task(counters.increment("a"))
+    call = await store.sent(1)
+    closing = [loop.create_task(counters.close()) for _ in range(2)]
+    await settle()
+    begin = loop.time()
+    call.answer(applied())
+    await asyncio.gather(*closing)
+    assert (await task).value == 1
+    assert loop.time() - begin < 1
+
+
+@in_virtual_time
+async def test_a_token_record_out_of_range_fails_its_caller_alone(loop: Loop) -> None:
+    """One of two known tokens cannot be used: the other is answered, and nobody is counted as answered twice."""
+    store = ScriptedStore()
+    counters = counters_on(store, loop)
+    good, bad = (loop.create_task(counters.increment("a", token=token)) for token in ("good", "bad"))
+    call = await store.sent(1)
+    notes = {write.token: json.loads(write.data) for write in call.request.tokens}
+    notes["bad"][-1] = 10**17
+    records = tuple(TokenRecord(token, json.dumps(data), 4, 4, True) for token, data in notes.items())
+    call.answer(Answer("missed", 6, 6, True, tokens=records))
+    assert (await good).replayed
+    with pytest.raises(CorruptRecord):
+        await bad
+    assert counters.statistics.operations_waiting == 0
+
+
+def test_a_call_that_has_not_begun_does_not_take_too_long() -> None:
+    """uvloop runs due timers before what is ready: after a stall the deadline's watch comes before the call's start."""
+    uvloop = pytest.importorskip("uvloop")
+    store = MemoryStore(clock=Clock(), token_retention_ms=1_000)
+    counters = Counters(store, limits=Limits(timeout=5.0, attempt_timeout=0.05))
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(counters.increment("a")) for _ in range(2)]
+        await asyncio.sleep(0)
+        # Behind the flush and before the call: longer than an attempt may take.
+        asyncio.get_running_loop().call_soon(time.sleep, 0.2)
+        assert [(await task).value for task in tasks] == [1, 2]
+        assert (await counters.increment("a")).value == 3
+        assert counters.statistics.calls_in_flight == 0
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def test_closed_counters_stay_closed() -> None:
+    """Nothing is counted, read or opened again."""
+
+    async def main() -> None:
+        async with plusone.open("memory://") as counters:
+            await counters.increment("a")
+        for ask in (counters.increment("new"), counters.get("a"), counters.list(), counters.check()):
+            with pytest.raises(Closed):
+                await ask
+        with pytest.raises(Closed):
+            await counters.__aenter__()
+
+    asyncio.run(main())
+
+
+@in_virtual_time
+async def test_names_that_are_refused_leave_nothing_behind(loop: Loop) -> None:
+    """Bounded memory: beyond `waiting_max` an operation on a new counter costs no lane."""
+    store = ScriptedStore()
+    counters = counters_on(store, loop, waiting_max=2)
+    tasks = [loop.create_task(counters.increment(name)) for name in ("a", "b")]
+    call = await store.sent(1)
+    for number in range(1_000):
+        with pytest.raises(Overloaded):
+            await counters.increment(f"refused-{number}")
+    assert set(counters._lanes) == {"a", "b"}
+    call.answer(applied(), applied())
+    assert [(await task).value for task in tasks] == [1, 1]
+
+
+@in_virtual_time
+async def test_a_gap_is_logged_with_its_numbers(loop: Loop) -> None:
+    """A gap is counted, logged with the numbers, and shown for a while."""
+    records: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("plusone.combiner")
+    logger.addHandler(handler)
+    try:
+        store = ScriptedStore()
+        counters = counters_on(store, loop)
+        task = loop.create_task(counters.increment("a"))
+        (await store.sent(1)).answer(applied())
+        await task
+        task = loop.create_task(counters.increment("a"))
+        (await store.sent(2)).answer(Answer("gap", last=0))
+        (await store.sent(3)).answer(applied())
+        await task
+    finally:
+        logger.removeHandler(handler)
+    assert records == [
+        "the datastore lost acknowledged operations on 'default/a': it had acknowledged batch 1 of this writer, and the"
+        " last that it has is 0"
+    ]
+    [gap] = counters.statistics.recent_gaps
+    assert (gap.key, gap.acked, gap.last) == ("default/a", 1, 0)

@@ -50,6 +50,7 @@ def answer_known(batch: Batch, records: Iterable[TokenRecord], statistics: Stati
     """Answer those whose tokens are recorded; the others go before whoever waits, as a new batch."""
     lane = batch.lane
     by_token = {record.token: record for record in records}
+    known: list[tuple[Entry, list[Outcome] | PlusoneError]] = []
     rest: list[Entry] = []
     for entry in batch.entries:
         group = entry[0]
@@ -58,13 +59,16 @@ def answer_known(batch: Batch, records: Iterable[TokenRecord], statistics: Stati
             rest.append(entry)
             continue
         try:
-            outcomes = tokens.recall(record, group)
+            known.append((entry, tokens.recall(record, group)))
         except (TokenReused, CorruptRecord) as error:
-            fail_entry(lane, entry, error, statistics)
-            continue
-        statistics.replays_total += len(outcomes)
-        _answer_entry(lane, entry, outcomes, statistics)
+            known.append((entry, error))
     lane.put_back(rest)
+    for entry, result in known:
+        if isinstance(result, PlusoneError):
+            fail_entry(lane, entry, result, statistics)
+        else:
+            statistics.replays_total += len(result)
+            _answer_entry(lane, entry, result, statistics)
 
 
 def _answer_entry(lane: Lane, entry: Entry, outcomes: list[Outcome], statistics: Statistics) -> None:
@@ -107,6 +111,8 @@ def verdict(batch: Batch) -> PlusoneError:
         return OutcomeUnknown(f"no answer came before the deadline{cause}; ask again with the same token")
     if batch.error is not None:
         return StoreUnavailable(f"the datastore did not take the operation before the deadline{cause}")
+    if not batch.misses:
+        return NotSent(TOO_LATE)
     return Contended("other writers changed the counter on every attempt before the deadline")
 
 

@@ -25,11 +25,12 @@ Entry: TypeAlias = tuple[Group, Waiter, float]
 
 OPERATIONS_PER_BATCH: Final = 4_096
 ACKED_REMEMBERED_SECONDS: Final = 120.0
+NEVER_FORGOTTEN: Final = float("inf")
 LANES_REMEMBERED: Final = 250_000
 """Of more counters the idle ones are forgotten at once: it costs the notice of a gap, never a count."""
 LANES_PER_CALL: Final = 32
 LANES_PER_BATCH: Final = 4
-"""How many idle lanes are looked at for each call that leaves, and for each of its batches: faster than any are made."""
+"""So many idle lanes are looked at with each call that leaves, and with each of its batches: more than can be made."""
 _NOWHERE: Final[State] = (0, 0, False)
 
 
@@ -126,7 +127,9 @@ class Lanes(dict[str, Lane]):
             self._look_again_at = now + ACKED_REMEMBERED_SECONDS
             self._looked_at = list(reversed(self.values()))
         for lane in self._looked_at[-at_most:]:
-            if not lane.busy and (crowded or now - lane.acked_at > ACKED_REMEMBERED_SECONDS):
+            if lane.busy or lane.acked_at == NEVER_FORGOTTEN:
+                continue
+            if crowded or now - lane.acked_at > ACKED_REMEMBERED_SECONDS:
                 del self[lane.name]
         del self._looked_at[-at_most:]
 
@@ -217,9 +220,10 @@ class Flight:
 
     __slots__ = ("batches", "overdue", "task", "until")
 
-    def __init__(self, batches: list[Batch], until: float) -> None:
+    def __init__(self, batches: list[Batch]) -> None:
         self.batches = batches
-        self.until = until
+        self.until = float("inf")
+        """When it takes too long; a call that has not begun yet cannot."""
         self.overdue = False
         self.task: asyncio.Task[None]
 

@@ -23,6 +23,7 @@ from plusone.clock import Clock
 from plusone.combiner import answering
 from plusone.combiner.batching import (
     ACKED_REMEMBERED_SECONDS,
+    NEVER_FORGOTTEN,
     Batch,
     Flight,
     Lane,
@@ -78,10 +79,10 @@ class Combiner:
         self._watch_interval = max(min(limits.timeout, limits.attempt_timeout) / 20, 0.005)
         self._awake = False
         """Whether deadlines are being watched, and new operations may come."""
-        self._closed = False
+        self.closed = False
         self._drained: asyncio.Event | None = None
         self._writer = ""
-        self._writer_pid = 0
+        self._writer_identity = (0, 0.0)
         self._seq = 0
         self._statistics = Statistics()
         self._gaps: deque[tuple[float, Gap]] = deque(maxlen=GAPS_SHOWN)
@@ -93,11 +94,16 @@ class Combiner:
 
         Who stops waiting has to say so by `leave`.
         """
-        if not self._awake:
-            self._wake()
+        try:
+            if not (self._awake and (lane.busy or asyncio.get_running_loop() is self._loop)):
+                self._wake()
+        except RuntimeError as error:  # no loop runs here, or it is the one of a process that we were forked from
+            raise Closed("these counters were opened in another process or thread; open them in this one") from error
         statistics = self._statistics
         waiting = statistics.operations_waiting + group.size
         if waiting > self._waiting_max:
+            if not lane.busy:
+                self.lanes.pop(lane.name, None)  # names that are refused must not fill the memory either
             raise Overloaded(f"{statistics.operations_waiting} operations are waiting; slow down, or raise waiting_max")
         statistics.operations_waiting = waiting
         future = self._create_future()
@@ -113,13 +119,8 @@ class Combiner:
         return future
 
     def leave(self, lane: Lane) -> None:
-        """A caller of this lane gave up waiting: what it asked for is left out, unless it is under way already.
-
-        Raises `Closed` if what it met is that these counters belong to another event loop.
-        """
+        """A caller of this lane was cancelled: what it asked for is left out, unless it is under way already."""
         lane.bare = False
-        if self._loop is not asyncio.get_running_loop():
-            raise Closed("these counters belong to another event loop; open them in this one")
 
     def statistics(self) -> Statistics:
         """A copy of the numbers as they are now."""
@@ -129,10 +130,10 @@ class Combiner:
 
     async def close(self) -> None:
         """Refuse new operations, and wait until every accepted one is answered, by its deadline at the latest."""
-        self._closed = True
+        self.closed = True
         self._awake = False
         if self._statistics.operations_waiting or self._flights:
-            self._drained = asyncio.Event()
+            self._drained = self._drained or asyncio.Event()
             try:
                 async with asyncio.timeout(self._limits.timeout + 2 * self._limits.attempt_timeout):
                     await self._drained.wait()
@@ -147,7 +148,7 @@ class Combiner:
 
     def _wake(self) -> None:
         """The first operation after idleness: see which loop and which time it is, and watch the deadlines."""
-        if self._closed:
+        if self.closed:
             raise Closed("the counters were closed; open them again")
         loop = asyncio.get_running_loop()
         if self._loop is None:
@@ -176,9 +177,9 @@ class Combiner:
         self._flush_scheduled = False
         loop = self._loop
         assert loop is not None
-        self._check_writer()
         while (self._resend or self._ready) and len(self._flights) < self._capabilities.calls_in_flight:
             now = self._now()
+            self._check_writer()
             batches: list[Batch] = []
             # Shared among the calls that may go now: the store works on one while the other is being made.
             share = (len(self._resend) + len(self._ready)) // (self._capabilities.calls_in_flight - len(self._flights))
@@ -196,7 +197,7 @@ class Combiner:
                     if fresh is not None:
                         batches.append(fresh)
             if batches:
-                flight = Flight(batches, now + self._limits.attempt_timeout)
+                flight = Flight(batches)
                 self._flights[flight] = None
                 flight.task = loop.create_task(self._fly(flight))
                 self.lanes.forget_idle(now, len(batches))
@@ -219,11 +220,14 @@ class Combiner:
         return batch
 
     def _check_writer(self) -> None:
-        """A process that was forked is a writer of its own."""
-        pid = os.getpid()
-        if pid != self._writer_pid:
+        """A forked process is a writer of its own, and so is a machine that was restored from a snapshot.
+
+        The one shows by its process id, the other by time that the monotonic clock did not see pass.
+        """
+        identity = (os.getpid(), self._clock.skew)
+        if identity != self._writer_identity:
             self._writer = self._clock.writer_id()
-            self._writer_pid = pid
+            self._writer_identity = identity
             self._seq = 0
             for lane in self.lanes.values():
                 lane.acked = 0
@@ -232,17 +236,24 @@ class Combiner:
 
     async def _fly(self, flight: Flight) -> None:
         """One call to the store, and what follows from its answers."""
-        batches = flight.batches
+        now = self._now()
+        flight.until = now + self._limits.attempt_timeout
+        for batch in flight.batches:
+            if batch.deadline <= now:  # the process was frozen since the batch was made ready
+                self._fail(batch, answering.verdict(batch))
+        batches = flight.batches = [batch for batch in flight.batches if batch.deadline > now]
         self._statistics.attempts_total += len(batches)
         for batch in batches:
             batch.in_air = True
         try:
-            answers = await self._call(flight)
+            answers = await self._call(flight) if batches else []
         except asyncio.CancelledError:
             self._abort()
             raise
         finally:
             self._flights.pop(flight, None)
+        if batches and not flight.batches:
+            return  # the end came meanwhile, and answered them all
         failed: list[Batch] = []
         for batch, answer in zip(batches, answers, strict=True):
             batch.in_air = False
@@ -294,7 +305,8 @@ class Combiner:
     def _applied(self, batch: Batch, answer: Answer) -> None:
         lane = batch.lane
         assert batch.request is not None
-        lane.acked = batch.request.seq
+        if batch.request.writer == self._writer:
+            lane.acked = batch.request.seq
         # Not the time of the answer: a process that was frozen may read it long after the session was written.
         lane.acked_at = batch.deadline - self._limits.timeout
         if batch.parting is not None and (answer.status == "applied" or answer.value is None):
@@ -353,12 +365,13 @@ class Combiner:
         )
         _log.error(message)
         if self._limits.on_gap == "stop":
-            lane.acked_at = float("inf")  # never forgotten: every later operation finds the gap too
+            lane.acked_at = NEVER_FORGOTTEN  # every later operation finds the gap too
             self._fail(batch, OutcomeUnknown(message) if batch.ambiguous else AcknowledgedDataLost(message))
             return
         lane.acked = last
         lane.state = None
         batch.request = msgspec.structs.replace(request, acked=last)
+        batch.error = StoreUnavailable(message)
         batch.failures += 1
         if batch.failures == 1:
             self._resend.append(batch)
@@ -463,20 +476,21 @@ class Combiner:
 
     def _abort(self) -> None:
         """The event loop is ending: tell every caller what is known, and send nothing more."""
-        self._closed = True
+        self.closed = True
         self._awake = False
         batches = [batch for flight in self._flights for batch in flight.batches]
         batches += self._resend
         batches += [batch for parked in self._parked.values() for batch in parked]
         for flight in self._flights:
             flight.batches = []
+            if flight.task is not asyncio.current_task():
+                flight.task.cancel()
         self._resend.clear()
         self._parked.clear()
         for batch in batches:
             self._fail(batch, answering.verdict(batch))
         unsent = NotSent("the event loop ended before the operation could be sent")
         for lane in self.lanes.values():
-            for entry in lane.waiting:
-                answering.fail_entry(lane, entry, unsent, self._statistics)
-            lane.waiting.clear()
+            while lane.waiting:  # one that fails may let another take its place
+                answering.fail_entry(lane, lane.waiting.pop(), unsent, self._statistics)
         self._ready.clear()

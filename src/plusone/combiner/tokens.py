@@ -60,10 +60,9 @@ def recall(record: TokenRecord, group: Group) -> list[Outcome]:
     """
     try:
         kept = _decode(record.data)
-    except msgspec.DecodeError as error:
-        raise CorruptRecord(
-            f"the datastore holds something under this token that is no record of ours: {error}"
-        ) from None
+        at = utc(kept.at_ms)
+    except (msgspec.DecodeError, ValueError, OverflowError) as error:
+        raise CorruptRecord(f"what the datastore holds under this token is no record of ours: {error}") from None
     if kept.fingerprint != fingerprint(group.operations):
         raise TokenReused
     folded = fold(
@@ -71,7 +70,7 @@ def recall(record: TokenRecord, group: Group) -> list[Outcome]:
         record.revision + kept.revision,
         record.exists or kept.revision > 0,
         group.operations,
-        utc(kept.at_ms),
+        at,
     )
     return [replayed(outcome) for outcome in folded.outcomes]
 
