@@ -4,7 +4,7 @@
 # make soak     100,000 schedules of the model
 # make check    lint, formatting, types, import contracts, generated documents
 # make docs     write the generated documents
-# make bench    measure, and write the README's speed table
+# make bench    measure, and write the result into the README
 # make plain    what works without extras
 PYTHON ?= python3
 PORT ?= 8000
@@ -35,16 +35,17 @@ soak: .venv/dev
 bench: .venv/dev
 	@tools/install-servers redis-server wrk webdis
 	$(BIN)/python -m bench
+	$(BIN)/python -m tools.docs
 
 docs: .venv/dev
-	$(BIN)/python tools/docs.py
+	$(BIN)/python -m tools.docs
 
 check: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python tools/docs.py --check
+	$(BIN)/python -m tools.docs --check
 
 # What `pip install plusone` alone gives: the library, the command line, memory and SQLite.
 plain: .venv/dev

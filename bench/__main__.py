@@ -4,7 +4,6 @@ python -m bench                                all, about five minutes
 python -m bench --quick                        most of it, roughly, in a quarter of that
 python -m bench --only redis-hot redis-spread  some of them
 python -m bench --profile redis-hot            where our own time goes
-python -m bench --readme                       put the saved table into the README
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from bench.entries import ENTRIES
 from bench.machine import this_machine
 from bench.measure import Entry, Result, measure
 from bench.profiling import profile
-from bench.report import Report, insert, markdown, terminal_table
+from bench.report import Report, terminal_table
 from bench.servers import Missing
 
 _JSON: Final = Path("docs/bench.json")
@@ -39,10 +38,6 @@ def main(arguments: Sequence[str]) -> int:
     console = Console()
     if not console.is_terminal:
         console.width = _WIDTH
-    if options.readme:
-        saved = (options.json or _JSON).read_bytes()
-        insert(Path("README.md"), markdown(msgspec.json.decode(saved, type=Report)))
-        return 0
     by_name = {entry.name: entry for entry in ENTRIES}
     if options.profile:
         profile(by_name[options.profile], options.seconds or _SECONDS, console)
@@ -60,7 +55,6 @@ def main(arguments: Sequence[str]) -> int:
     whole = not (options.only or options.quick or options.seconds)
     if path := options.json or (_JSON if whole else None):
         path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
-        path.with_suffix(".md").write_text(markdown(report), encoding="utf-8")
     missed = [result.name for result in report.results if not result.met]
     return 1 if options.check and (missed or report.skipped) else 0
 
@@ -105,7 +99,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--patience", type=float, default=3.0, help=patience)
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target was missed")
     parser.add_argument("--profile", choices=names, metavar="NAME", help="profile our side of one entry instead")
-    parser.add_argument("--readme", action="store_true", help="put the table of --json into README.md instead")
     parser.add_argument("--json", type=Path, help=f"where to save the run (default {_JSON}, of whole runs)")
     return parser
 

@@ -4,17 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final
 
 import msgspec
 from rich.table import Table
 
 from bench.machine import Machine
 from bench.measure import Result
-
-BEGIN: Final = "<!-- speed -->"
-END: Final = "<!-- /speed -->"
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -78,16 +73,6 @@ def markdown(report: Report) -> str:
         f" figures are medians over the rounds, of which {disturbed} of {rounds} began while other programs were busy.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def insert(readme: Path, table: str) -> None:
-    """Put the table between the markers in the README; raises `ValueError` if they are not there."""
-    text = readme.read_text(encoding="utf-8")
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{readme.name} has no {BEGIN} followed by {END}")
-    readme.write_text(f"{head}{begin}\n{table}{end}{tail}", encoding="utf-8")
 
 
 def figure(number: float) -> str:

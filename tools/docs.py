@@ -13,11 +13,14 @@ from typing import Any, Final
 import msgspec
 import typer
 
+from bench.report import Report, markdown
 from plusone import config, errors
 from plusone.cli import app
 from plusone.cli.printing import EXIT_CODES, promises
+from plusone.service import problems
 from plusone.stores.registry import STORES, store_class
 
+GROUPS: Final = (errors.PlusoneError, errors.Rejected, errors.NotCounted)
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 
@@ -102,6 +105,16 @@ def error_tree() -> str:
 
 
 def error_table() -> str:
+    """What a caller may meet; a class that only groups others is not raised itself."""
+    return _errors(kind for kind in error_classes() if kind not in GROUPS)
+
+
+def problem_table() -> str:
+    """What only the service answers."""
+    return _errors(kind for kind in problems.problem_types().values() if kind.__module__ == problems.__name__)
+
+
+def _errors(kinds: Iterable[type[errors.PlusoneError]]) -> str:
     rows = (
         [
             f"`{kind.__name__}`",
@@ -110,7 +123,7 @@ def error_table() -> str:
             str(kind.http_status),
             " ".join((kind.__doc__ or "").split()),
         ]
-        for kind in error_classes()
+        for kind in kinds
     )
     return table(["class", "code", "applied", "HTTP", "meaning, and what to do"], rows)
 
@@ -123,6 +136,10 @@ def error_classes(root: type[errors.PlusoneError] = errors.PlusoneError) -> Iter
             yield from error_classes(kind)
 
 
+def speed_table() -> str:
+    return markdown(msgspec.json.decode((ROOT / "docs/bench.json").read_bytes(), type=Report))
+
+
 def table(head: list[str], rows: Iterable[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -133,10 +150,10 @@ def _one_scheme_per_store() -> list[str]:
 
 
 GENERATED: Final[dict[str, dict[str, Callable[[], str]]]] = {
-    "README.md": {"guarantees": guarantee_table},
+    "README.md": {"guarantees": guarantee_table, "speed": speed_table},
     "docs/cli.md": {"exit-codes": exit_code_table, "commands": cli_reference},
     "docs/configuration.md": {"settings": settings_table},
-    "docs/errors.md": {"tree": error_tree, "errors": error_table},
+    "docs/errors.md": {"tree": error_tree, "errors": error_table, "problems": problem_table},
 }
 """For each document, what stands between its markers."""
 
