@@ -100,6 +100,8 @@ def test_an_item_may_carry_its_own_token(client: httpx.Client, name: str) -> Non
     assert (single.json()["value"], single.headers["idempotent-replayed"]) == (1, "true")
     reused = client.post(PATH, json=[{"name": name, "by": 9, "token": "mine"}]).json()[0]
     assert (reused["status"], reused["type"], reused["field"]) == (422, "/problems/token-reused", "token")
+    empty = client.post(PATH, json=[{"name": name, "token": ""}], headers=headers).json()[0]
+    assert (empty["status"], empty["field"], empty["detail"].split()[0]) == (422, "token", "token")
 
 
 def test_nothing_is_a_bulk_too(client: httpx.Client) -> None:
@@ -115,6 +117,7 @@ def test_nothing_is_a_bulk_too(client: httpx.Client) -> None:
         (b"[1,", "application/json", 422, "body"),
         (b"", "application/json", 422, "body"),
         (b"[NaN]", "application/json", 422, "body"),
+        (b"[" * 200_000 + b"]" * 200_000, "application/json", 422, "body"),
         (b"[]", "text/plain", 415, "Content-Type"),
     ],
 )

@@ -61,7 +61,7 @@ def _items(content: bytes, media_type: str, items_max: int) -> Sequence[msgspec.
     else:
         try:
             items = _split(content)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidRequest("body", f"is not a JSON array: {error}") from None
     if len(items) > items_max:
         raise BodyTooLarge(f"has {len(items)} items; {items_max} are allowed")
@@ -80,7 +80,7 @@ def _item(raw: msgspec.Raw | bytes) -> tuple[BulkItem | PlusoneError, tuple[str,
 
 def _result(item: BulkItem | PlusoneError, outcome: Outcome | PlusoneError | None, *, as_text: bool) -> Result:
     if isinstance(item, PlusoneError):
-        return problem(item, as_text=as_text)
+        return problem(item, token_field="token", as_text=as_text)
     if not isinstance(outcome, Outcome):
         assert outcome is not None
         return problem(outcome, token_field="token" if item.token is not None else "Idempotency-Key", as_text=as_text)

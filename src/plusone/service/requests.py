@@ -110,7 +110,7 @@ class Body(Generic[T]):
             value = self._decode(content)
         except msgspec.ValidationError as error:
             raise _invalid(str(error)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidRequest("body", f"is not JSON in UTF-8: {error}") from None
         # msgspec takes the last of members that share a name; with one colon there is one member.
         content = bytes(content)
