@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -57,6 +58,21 @@ def test_metrics_count_requests_and_operations(client: httpx.Client, name: str) 
     assert rose("plusone_operations_total", "second") == 0
     assert after["plusone_operations_waiting", "default"] == 0
     assert name not in client.get("/metrics").text
+
+
+def test_methods_of_a_callers_own_invention_are_counted_as_one(client: httpx.Client) -> None:
+    for number in range(3):
+        assert client.request(f"M{number}", "/livez").status_code == 405
+    methods = {key[1] for key in samples(client) if key[0] == "plusone_http_requests_total"}
+    assert "other" in methods
+    assert not methods & {"M0", "M1", "M2"}
+
+
+def test_scrapes_at_once_are_all_answered(tmp_path: Path) -> None:
+    settings = '[stores]\ndefault = "sqlite:counters.db"\n'
+    with Running(tmp_path, settings, workers=2) as running, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: httpx.get(running.url + "/metrics").status_code, range(100)))
+    assert answers == [200] * 100
 
 
 def test_no_number_of_the_combiner_is_left_out() -> None:

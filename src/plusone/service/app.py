@@ -29,7 +29,7 @@ from plusone.service.problems import (
 )
 from plusone.service.routes import AnyRequest, counter_routes, respond
 from plusone.service.stores import Stores
-from plusone.service.system import OPERATION_ROUTES, hit
+from plusone.service.system import SYSTEM_ROUTES, hit
 
 EXPOSED_HEADERS: Final = ["ETag", "Retry-After", "RateLimit", "RateLimit-Policy", "Idempotent-Replayed"]
 _DESCRIPTION: Final = """Counts exactly once. Every operation is atomic, and applied once however often it is sent.
@@ -53,7 +53,7 @@ def make_app(settings: Settings, shared: Path | None = None) -> Front:
     stores = Stores(settings)
     metrics = Metrics(stores.statistics, shared)
     framework = Litestar(
-        [*counter_routes(), *OPERATION_ROUTES, *([hit] if settings.hit_route else [])],
+        [*counter_routes(), *SYSTEM_ROUTES, *([hit] if settings.hit_route else [])],
         state=State(
             {
                 "stores": stores,

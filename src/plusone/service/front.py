@@ -48,6 +48,7 @@ _AFTER: Final = b"/increment"
 _CONSIDERED: Final = frozenset(
     (b"content-type", b"content-length", b"transfer-encoding", b"idempotency-key", b"if-match", b"if-none-match")
 )
+_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"))
 _ANNOUNCE_BODY: Final = (b"content-length", b"transfer-encoding")
 _DRAINED_BYTES_MAX: Final = 67_108_864
 _DRAINED_SECONDS: Final = 5.0
@@ -132,6 +133,7 @@ class Front:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, path: bytes, started: float) -> None:
         """Let the framework answer. It sees the path undecoded, and decodes names with the same function as we do."""
         status = 500
+        method: str = scope["method"]
         unread = any(name in _ANNOUNCE_BODY for name, _ in scope["headers"])
 
         async def receive_and_note() -> Message:
@@ -158,7 +160,7 @@ class Front:
             scope["path"] = path.decode("latin-1")
             await self._framework(scope, receive_and_note, send_and_note)
         route = scope.get("path_template") or "other"
-        self._metrics.route(scope["method"], route).observe(status, perf_counter() - started)
+        self._metrics.route(method if method in _METHODS else "other", route).observe(status, perf_counter() - started)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

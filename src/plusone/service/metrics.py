@@ -27,7 +27,7 @@ BUCKETS_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 STORE_COUNTERS: Final = {
     "operations_total": "Operations answered with an outcome, rejections and replays included",
     "replays_total": "Operations answered with the remembered outcome of an earlier one",
-    "batches_total": "Batches that ended with an answer",
+    "batches_total": "Batches that the store applied",
     "attempts_total": "Batches sent to the store, resends included",
     "failures_total": "Attempts that definitely did not happen",
     "ambiguous_total": "Attempts whose effect was not known",
@@ -36,7 +36,7 @@ STORE_COUNTERS: Final = {
     "gaps_total": "Times that the store had lost acknowledged operations",
 }
 STORE_GAUGES: Final = {
-    "operations_waiting": "Operations accepted and not yet sent",
+    "operations_waiting": "Operations accepted and not yet answered",
     "calls_in_flight": "Calls to the store under way",
 }
 

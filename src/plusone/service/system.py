@@ -31,9 +31,10 @@ async def ready(request: AnyRequest) -> Response[Readiness]:
     return Response(readiness, status_code=200 if readiness.ready else 503)
 
 
-@get("/metrics", sync_to_thread=True)
-def metrics(request: AnyRequest) -> Response[bytes]:
+@get("/metrics")
+async def metrics(request: AnyRequest) -> Response[bytes]:
     """All workers' numbers."""
+    # Not in a thread: the numbers change, and are left for the other workers, on the event loop.
     return Response(request.app.state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -65,4 +66,4 @@ async def hit(request: AnyRequest, name: FromPath[str]) -> Response[Any]:
     return Response(str(outcome.raise_for_rejection().value))
 
 
-OPERATION_ROUTES: Final[list[HTTPRouteHandler]] = [live, ready, metrics, openapi, documentation, explain_problem]
+SYSTEM_ROUTES: Final[list[HTTPRouteHandler]] = [live, ready, metrics, openapi, documentation, explain_problem]
