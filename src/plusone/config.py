@@ -20,7 +20,14 @@ from plusone.statistics import DEADLINE_SECONDS_MAX, TOKEN_RETENTION_SECONDS_MAX
 DEFAULT_PATH: Final = "plusone.toml"
 DEFAULT_STORE: Final = "default"
 ENVIRONMENT_PREFIX: Final = "PLUSONE_"
-_TESTS_PREFIX: Final = "PLUSONE_TEST_"  # where the test suite finds servers; no setting of ours
+_NOT_OURS: Final = (
+    "PLUSONE_TEST_",  # where the test suite finds servers
+    # Kubernetes gives every container of a namespace the addresses of its services, under these names if one is called
+    # "plusone": also PLUSONE_PORT, as a URL.
+    "PLUSONE_SERVICE_",
+    "PLUSONE_PORT_",
+)
+_SERVICE_URL: Final = ("tcp://", "udp://", "sctp://")
 
 StoreName = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,63}\Z")]
 
@@ -108,7 +115,9 @@ def _from_file(path: str | Path | None, take: Callable[..., None]) -> None:
 
 def _from_environment(environ: Mapping[str, str], take: Callable[..., None]) -> None:
     for variable, text in environ.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or variable.startswith(_TESTS_PREFIX):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable.startswith(_NOT_OURS):
+            continue
+        if variable == "PLUSONE_PORT" and text.startswith(_SERVICE_URL):
             continue
         key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         _known(key, "store", f"environment variable {variable}")

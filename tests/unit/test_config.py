@@ -54,6 +54,19 @@ def test_where_the_test_suite_finds_servers_is_no_setting() -> None:
     assert load(environ={"PLUSONE_TEST_REDIS_URL": "redis://localhost"}) == Settings()
 
 
+def test_what_kubernetes_says_of_a_service_named_plusone_is_no_setting() -> None:
+    environ = {
+        "PLUSONE_SERVICE_HOST": "10.0.0.11",
+        "PLUSONE_SERVICE_PORT": "8000",
+        "PLUSONE_SERVICE_PORT_HTTP": "8000",
+        "PLUSONE_PORT": "tcp://10.0.0.11:8000",
+        "PLUSONE_PORT_8000_TCP": "tcp://10.0.0.11:8000",
+        "PLUSONE_PORT_8000_TCP_ADDR": "10.0.0.11",
+    }
+    assert load(environ=environ) == Settings()
+    assert load(environ={**environ, "PLUSONE_PORT": "8001"}).port == 8001
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
