@@ -72,7 +72,13 @@ def test_a_long_name_is_folded_and_never_cut_or_taken_for_markup() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("votes", "-5"), ("--json", "votes", "-5"), ("votes", "-5", "--token", "-7"), ("--", "votes", "-5")],
+    [
+        ("votes", "-5"),
+        ("--json", "votes", "-5"),
+        ("votes", "-5", "--token", "-7"),
+        ("--", "votes", "-5"),
+        ("votes", "--token=t", "-5"),
+    ],
 )
 def test_negative_numbers_are_values(arguments: tuple[str, ...]) -> None:
     run("set", *arguments)

@@ -59,7 +59,8 @@ class _TakesNegative(typer.core.TyperCommand):
             if not arg.startswith("-") or not arg[1:].isdigit():
                 continue
             before = args[index - 1] if index else ""
-            if not before.startswith("--") or before in ("--json", "--if-absent"):  # the others take a value
+            takes_value = before.startswith("--") and "=" not in before and before not in ("--json", "--if-absent")
+            if not takes_value:
                 args = [*args[:index], *args[index + 1 : end], "--", arg, *args[end + 1 :]]
                 break
         return super().parse_args(ctx, args)
