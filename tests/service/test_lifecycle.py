@@ -15,6 +15,7 @@ import pytest
 from plusone.config import Settings
 from plusone.errors import ConfigurationError
 from plusone.service.run import serve
+from tests.servers.process import free_port
 from tests.service.running import COMMAND, Running, clean_environment
 from tests.service.test_system import samples
 
@@ -137,6 +138,12 @@ def test_a_port_that_is_taken_is_refused_even_if_by_another_plusone(tmp_path: Pa
 def test_other_than_loopback_is_refused(host: str) -> None:
     with pytest.raises(ConfigurationError, match="keys are not available yet"):
         serve(Settings(stores={"default": "memory://"}, host=host))
+
+
+def test_memory_is_refused_for_more_than_one_worker() -> None:
+    stores = {"default": "sqlite:counters.db", "cache": "memory://"}
+    with pytest.raises(ConfigurationError, match="store cache: each worker would count in a memory of its own"):
+        serve(Settings(stores=stores, workers=2, port=free_port()))
 
 
 def test_ipv6_loopback_is_served(tmp_path: Path) -> None:

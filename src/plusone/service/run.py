@@ -20,6 +20,7 @@ from plusone.service import log
 from plusone.service.app import document, make_app
 from plusone.service.front import Front
 from plusone.service.stores import Stores
+from plusone.stores.registry import StoreURL
 
 _log = structlog.stdlib.get_logger("plusone.service")
 
@@ -32,6 +33,7 @@ def serve(settings: Settings) -> None:
     be served, and `SystemExit` when a worker ended by itself.
     """
     _check_loopback(settings.host)
+    _check_shared(settings)
     _check_free(settings)
     Stores(settings)  # wrong store URLs are told here, not by every worker
     log.configure(settings)
@@ -77,6 +79,15 @@ def _check_loopback(host: str) -> None:
             f"host: {host} is not a loopback address, and keys are not available yet: anybody could count."
             " Serve on 127.0.0.1 or ::1"
         )
+
+
+def _check_shared(settings: Settings) -> None:
+    for name, url in settings.stores.items():
+        if settings.workers > 1 and StoreURL.parse(url).scheme == "memory":
+            raise ConfigurationError(
+                f"store {name}: each worker would count in a memory of its own. Serve {url} with one worker, or choose"
+                " a store that they share"
+            )
 
 
 def _check_free(settings: Settings) -> None:
