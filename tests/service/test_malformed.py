@@ -218,5 +218,5 @@ def test_no_such_path_and_no_such_method(client: httpx.Client, name: str) -> Non
     assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
     answer = client.patch(f"/v1/counters/{name}")
     assert (answer.status_code, answer.json()["type"]) == (405, "/problems/method-not-allowed")
-    assert sorted(answer.headers["allow"].split(", ")) == ["DELETE", "GET", "OPTIONS", "PUT"]
+    assert sorted(answer.headers["allow"].split(", ")) == ["DELETE", "GET", "HEAD", "OPTIONS", "PUT"]
     assert client.get(f"/v1/counters/{name}/increment").status_code == 405

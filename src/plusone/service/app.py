@@ -27,7 +27,7 @@ from plusone.service.problems import (
     NotFound,
     problem,
 )
-from plusone.service.routes import AnyRequest, counter_routes, respond
+from plusone.service.routes import AnyRequest, check_parameters, counter_routes, respond
 from plusone.service.stores import Stores
 from plusone.service.system import SYSTEM_ROUTES, hit
 
@@ -62,6 +62,7 @@ def make_app(settings: Settings, shared: Path | None = None) -> Front:
                 "document": document(settings),
             }
         ),
+        before_request=check_parameters,
         exception_handlers={
             PlusoneError: _on_error,
             HTTPException: _on_http_exception,
@@ -121,7 +122,9 @@ def _on_http_exception(request: AnyRequest, error: HTTPException) -> Response[An
         return _on_exception(request, error)
     response = _on_error(request, ours)
     if error.status_code == 405:
-        response.headers["Allow"] = (error.headers or {})["allow"]
+        allowed = (error.headers or {})["allow"].split(", ")
+        counting = path.startswith("/hit/")
+        response.headers["Allow"] = ", ".join([*allowed, "HEAD"] if "GET" in allowed and not counting else allowed)
     return response
 
 

@@ -21,6 +21,7 @@ import structlog
 
 from plusone.config import DEFAULT_STORE, Settings
 from plusone.errors import PlusoneError
+from plusone.service.headers import check_headers, is_loopback
 from plusone.service.messages import Problem
 from plusone.service.metrics import PUBLISH_SECONDS, Metrics
 from plusone.service.operations import Reply, increment
@@ -50,6 +51,7 @@ _CONSIDERED: Final = frozenset(
 )
 _METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"))
 _ANNOUNCE_BODY: Final = (b"content-length", b"transfer-encoding")
+_COUNTING_GET: Final = b"/hit/"
 _DRAINED_BYTES_MAX: Final = 67_108_864
 _DRAINED_SECONDS: Final = 5.0
 _NO_STORE: Final = (b"cache-control", b"no-store")
@@ -70,6 +72,7 @@ class Front:
         self._metrics = metrics
         self._numbers = metrics.route("POST", INCREMENT_ROUTE)
         self._framework = framework
+        self._origins = settings.cors_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -83,7 +86,12 @@ class Front:
                 headers: dict[bytes, bytes] = {}
                 for name, value in scope["headers"]:
                     if name in _CONSIDERED:
+                        if name in headers:
+                            break
                         headers[name] = value
+                    elif name == b"host":
+                        if not is_loopback(value):
+                            break
                     elif name == b"origin":  # a browser's: the framework knows CORS
                         break
                 else:
@@ -150,14 +158,21 @@ class Front:
                 status = message["status"]
                 if _NO_STORE not in message["headers"]:
                     message["headers"] = [*message["headers"], _NO_STORE]
+            elif method == "HEAD":
+                message["body"] = b""
             await send(message)
 
-        # The framework would take empty segments for none.
-        if b"//" in path or (path.endswith(b"/") and path != b"/"):
-            reply = _reply_to_error(NotFound("there is nothing at this path: it has an empty segment"))
-            await _send_reply(send_and_note, reply)
+        try:
+            check_headers(method, scope["headers"], self._origins)
+            # The framework would take empty segments for none.
+            if b"//" in path or (path.endswith(b"/") and path != b"/"):
+                raise NotFound("there is nothing at this path: it has an empty segment")
+        except PlusoneError as error:
+            await _send_reply(send_and_note, _reply_to_error(error))
         else:
             scope["path"] = path.decode("latin-1")
+            if method == "HEAD" and not path.startswith(_COUNTING_GET):
+                scope["method"] = "GET"
             await self._framework(scope, receive_and_note, send_and_note)
         route = scope.get("path_template") or "other"
         self._metrics.route(method if method in _METHODS else "other", route).observe(status, perf_counter() - started)

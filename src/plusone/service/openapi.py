@@ -16,6 +16,7 @@ from plusone.service.requests import JSON, NDJSON
 _REFERENCE: Final = "#/components/schemas/{name}"
 _MEANINGS: Final = {
     400: "The request is no acceptable HTTP.",
+    403: "The request comes from elsewhere: see `Host` and `Origin`.",
     404: "There is no such path, or no such store.",
     409: "A bound was reached; the counter is as it was.",
     412: "The precondition did not hold; the counter is as it was.",
@@ -27,7 +28,7 @@ _MEANINGS: Final = {
     503: "Definitely not applied; ask again after Retry-After.",
     504: "The outcome is unknown; ask again with the same Idempotency-Key.",
 }
-_ALWAYS: Final = (400, 404, 422, 500, 503, 504)
+_ALWAYS: Final = (400, 403, 404, 422, 500, 503, 504)
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:

@@ -20,6 +20,18 @@ class BadRequest(PlusoneError):
     http_status = 400
 
 
+class Forbidden(PlusoneError):
+    """Who asks may not. Without keys the service is for this machine alone: `Host` has to be a loopback name or
+    address, and what changes a counter comes from no browser page of an origin that `cors_origins` does not have."""
+
+    code = "forbidden"
+    http_status = 403
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+
+
 class NotFound(PlusoneError):
     """There is nothing at this path. `/docs` lists the paths; names in a path are percent-encoded, slashes too."""
 

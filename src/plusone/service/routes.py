@@ -14,6 +14,7 @@ from litestar.response import Stream
 
 from plusone.config import DEFAULT_STORE
 from plusone.counters import Counters
+from plusone.errors import InvalidRequest
 from plusone.service import bulk, operations
 from plusone.service.messages import (
     AddRequest,
@@ -77,6 +78,21 @@ PageToken = Annotated[str | None, QueryParameter(description="`next_page_token` 
 OfStore = NamedDependency[Counters]
 AsText = NamedDependency[bool]
 Conditional = NamedDependency[Conditions]
+
+
+def check_parameters(request: AnyRequest) -> None:
+    """Raise `InvalidRequest` for what the document does not have: it would not do what it says."""
+    methods = request.app.state.document["paths"].get(request.scope["path_template"], {})
+    operation = methods.get(request.scope["method"].lower())
+    if operation is None:
+        return
+    known = {parameter["name"] for parameter in operation.get("parameters", ())}
+    for name in ("If-Match", "If-None-Match"):
+        if name in request.headers and name not in known:
+            raise InvalidRequest(name, "is not a condition that is known here")
+    for name in request.query_params:
+        if name not in known:
+            raise InvalidRequest(name, "is not a parameter that is known here")
 
 
 def provide_default_counters(state: State) -> Counters:
@@ -230,7 +246,7 @@ async def increment_many(
 @route("/counters/{name:str}", http_method=HttpMethod.OPTIONS, include_in_schema=False)
 async def counter_methods(name: Name) -> Response[None]:
     # The framework's own answer names only the first handler's method.
-    return Response(None, status_code=204, headers={"Allow": "DELETE, GET, OPTIONS, PUT"})
+    return Response(None, status_code=204, headers={"Allow": "DELETE, GET, HEAD, OPTIONS, PUT"})
 
 
 def name_in_path(segment: str) -> str:
