@@ -7,11 +7,11 @@ from typing import TypeAlias
 import msgspec
 
 from plusone.counters import Counters
-from plusone.errors import BoundReached, PreconditionFailed
+from plusone.errors import BoundReached, InvalidRequest, PreconditionFailed
 from plusone.service.messages import AddRequest, OutcomeAnswer, Problem, SetRequest, outcome_answer
 from plusone.service.problems import problem
 from plusone.service.requests import NONE, NOTHING_ADDED, Conditions
-from plusone.types import Outcome
+from plusone.types import MIN, Operation, Outcome
 
 Content: TypeAlias = OutcomeAnswer | Problem
 
@@ -30,9 +30,20 @@ async def increment(
     """Add what the request says."""
     if request is NOTHING_ADDED and conditions is NONE:  # what most requests are
         return reply(name, await counters.increment(name), 1, as_text=as_text)
-    outcome = await counters.increment(
-        name,
-        request.by,
+    return await perform(counters, name, addition(request.by, request, conditions), as_text=as_text)
+
+
+async def perform(counters: Counters, name: str, operation: Operation, *, as_text: bool = False) -> Reply:
+    """Apply the operation."""
+    outcome = await counters.perform(name, operation)
+    requested = None if operation.kind == "delete" else operation.amount
+    return reply(name, outcome, requested, operation.ceiling, operation.floor, as_text=as_text)
+
+
+def addition(by: int, request: AddRequest, conditions: Conditions) -> Operation:
+    """An add of `by` under the bounds of the request."""
+    return Operation.add(
+        by,
         ceiling=request.ceiling,
         floor=request.floor,
         ttl=request.ttl,
@@ -40,39 +51,24 @@ async def increment(
         if_revision=conditions.if_revision,
         if_absent=conditions.if_absent,
     )
-    return reply(name, outcome, request.by, request.ceiling, request.floor, as_text=as_text)
 
 
-async def decrement(
-    counters: Counters, name: str, request: AddRequest, conditions: Conditions, *, as_text: bool = False
-) -> Reply:
-    """Subtract what the request says."""
-    outcome = await counters.decrement(
-        name,
-        request.by,
-        ceiling=request.ceiling,
-        floor=request.floor,
-        ttl=request.ttl,
-        token=conditions.token,
-        if_revision=conditions.if_revision,
-        if_absent=conditions.if_absent,
-    )
-    return reply(name, outcome, -request.by, request.ceiling, request.floor, as_text=as_text)
+def subtraction(request: AddRequest, conditions: Conditions) -> Operation:
+    """What a decrement asks for."""
+    if request.by == MIN:
+        raise InvalidRequest("by", "must be an integer from -2^63 + 1 to 2^63 - 1 to be subtracted")
+    return addition(-request.by, request, conditions)
 
 
-async def set_to(
-    counters: Counters, name: str, request: SetRequest, conditions: Conditions, *, as_text: bool = False
-) -> Reply:
-    """Make the counter what the request says."""
-    outcome = await counters.set(
-        name,
+def setting(request: SetRequest, conditions: Conditions) -> Operation:
+    """What a PUT asks for."""
+    return Operation.set(
         request.value,
         ttl=request.ttl,
         token=conditions.token,
         if_revision=conditions.if_revision,
         if_absent=conditions.if_absent,
     )
-    return reply(name, outcome, request.value, as_text=as_text)
 
 
 def reply(

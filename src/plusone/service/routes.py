@@ -40,7 +40,7 @@ from plusone.service.requests import (
     decode_name,
     matches,
 )
-from plusone.types import PAGE_LIMIT_MAX
+from plusone.types import PAGE_LIMIT_MAX, Operation
 
 AnyRequest = Request[Any, Any, State]
 Name = Annotated[
@@ -147,7 +147,8 @@ async def decrement_counter(
     request: AnyRequest, counters: OfStore, name: Name, conditional: Conditional, as_text: AsText
 ) -> Response[OutcomeAnswer]:
     body = decode_add(request.headers.get("content-type"), await request.body())
-    return respond(await operations.decrement(counters, name_in_path(name), body, conditional, as_text=as_text))
+    operation = operations.subtraction(body, conditional)
+    return respond(await operations.perform(counters, name_in_path(name), operation, as_text=as_text))
 
 
 @put(
@@ -161,7 +162,8 @@ async def set_counter(
 ) -> Response[OutcomeAnswer]:
     check_content_type(request.headers.get("content-type"), JSON)
     body = SET.decode(await request.body())
-    return respond(await operations.set_to(counters, name_in_path(name), body, conditional, as_text=as_text))
+    operation = operations.setting(body, conditional)
+    return respond(await operations.perform(counters, name_in_path(name), operation, as_text=as_text))
 
 
 @delete("/counters/{name:str}", summary="Delete a counter", responses=problems(412))
@@ -169,11 +171,11 @@ async def delete_counter(
     counters: OfStore, name: Name, as_text: AsText, idempotency_key: Key = None, if_match: IfMatch = None
 ) -> Response[None]:
     conditional = conditions(idempotency_key, if_match, None)
-    name = name_in_path(name)
-    outcome = await counters.delete(name, token=conditional.token, if_revision=conditional.if_revision)
-    if outcome.reason is not None:
-        return respond(operations.reply(name, outcome, None, as_text=as_text))
-    return Response(None, status_code=204, headers={"Idempotent-Replayed": "true"} if outcome.replayed else {})
+    operation = Operation.delete(token=conditional.token, if_revision=conditional.if_revision)
+    reply = await operations.perform(counters, name_in_path(name), operation, as_text=as_text)
+    if reply.status != 200:
+        return respond(reply)
+    return Response(None, status_code=204, headers={"Idempotent-Replayed": "true"} if reply.replayed else {})
 
 
 @get(
