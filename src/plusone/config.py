@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hit_route: bool = False
     """Whether `GET /hit/{name}` counts. A GET that changes state is also followed by crawlers and prefetchers."""
     cors_origins: tuple[str, ...] = ()
-    """Origins whose pages may call the service from a browser; `*` for all."""
+    """Origins whose pages may call the service, and count, from a browser; `*` for all. Others may not count."""
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
