@@ -126,6 +126,24 @@ def test_what_is_no_list(client: httpx.Client, body: bytes, content_type: str, s
     assert (answer.status_code, answer.json()["field"]) == (status, field)
 
 
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [(r"\ud800", 23), (r"\ud800x", 23), (r"\uDC00", 23), (r"\ud83d\ude00\udfff", 35), (r"\\\ud800", 25)],
+)
+def test_half_a_surrogate_pair_is_told_its_place(client: httpx.Client, text: str, position: int) -> None:
+    content = b'[{"name":"a"},{"name":"' + text.encode() + b'"}]'
+    answer = client.post(PATH, content=content, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "body")
+    assert f"half a surrogate pair at byte {position}" in answer.json()["detail"]
+    assert client.get("/v1/counters/a").json()["exists"] is False
+
+
+def test_whole_surrogate_pairs_and_escaped_backslashes_are_text(client: httpx.Client, name: str) -> None:
+    content = rf'[{{"name":"{name}\ud83d\ude00"}},{{"name":"{name}\\ud800"}}]'.encode()
+    results = client.post(PATH, content=content, headers={"content-type": "application/json"}).json()
+    assert [result["name"] for result in results] == [f"{name}\U0001f600", rf"{name}\ud800"]
+
+
 def test_a_bad_key_fails_the_whole(client: httpx.Client, name: str) -> None:
     answer = client.post(PATH, json=[{"name": name}], headers={"Idempotency-Key": '"'})
     assert (answer.status_code, answer.json()["field"]) == (422, "Idempotency-Key")

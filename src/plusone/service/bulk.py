@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -18,6 +19,10 @@ from plusone.types import Operation, Outcome
 ANSWERS_PER_PIECE: Final = 500
 _encode: Final = msgspec.json.Encoder().encode
 _split: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_SURROGATES: Final = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+"""Escaped backslashes and whole pairs, which are passed over, and what is left: halves."""
 Result = BulkOutcome | Problem
 
 
@@ -62,7 +67,10 @@ def _items(content: bytes, media_type: str, items_max: int) -> Sequence[msgspec.
         try:
             items = _split(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidRequest("body", f"is not a JSON array: {error}") from None
+            # msgspec takes half a surrogate pair for the end of the text.
+            half = next((found for found in _SURROGATES.finditer(content) if found["half"]), None)
+            what = error if half is None else f"half a surrogate pair at byte {half.start()}"
+            raise InvalidRequest("body", f"is not a JSON array: {what}") from None
     if len(items) > items_max:
         raise BodyTooLarge(f"has {len(items)} items; {items_max} are allowed")
     return items
