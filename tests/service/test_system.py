@@ -70,9 +70,9 @@ def test_methods_of_a_callers_own_invention_are_counted_as_one(client: httpx.Cli
 
 def test_scrapes_at_once_are_all_answered(tmp_path: Path) -> None:
     settings = '[stores]\ndefault = "sqlite:counters.db"\n'
-    with Running(tmp_path, settings, workers=2) as running, ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: httpx.get(running.url + "/metrics").status_code, range(100)))
-    assert answers == [200] * 100
+    with Running(tmp_path, settings, workers=2) as running, running.client() as client, ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: client.get("/metrics").status_code, range(400)))
+    assert answers == [200] * 400
 
 
 def test_no_number_of_the_combiner_is_left_out() -> None:
