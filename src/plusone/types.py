@@ -83,6 +83,12 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
         return cls("delete", 0, None, None, token, if_revision)
 
     def __post_init__(self) -> None:
+        if self.kind not in ("add", "set", "delete"):
+            raise InvalidRequest("kind", "must be add, set or delete")
+        if self.kind == "delete" and self.amount:
+            raise InvalidRequest("amount", "must be 0 for a delete")
+        if self.ttl_ms is not None and (type(self.ttl_ms) is not int or self.ttl_ms < 1):
+            raise InvalidRequest("ttl", "must be at least a millisecond")
         _check_integer("value" if self.kind == "set" else "by", self.amount)
         if self.floor is not None:
             _check_integer("floor", self.floor)

@@ -198,17 +198,39 @@ async def test_what_is_no_counter_fails_alone(url: str, direct: Redis, shape: st
         assert direct.dump(bad) == before
         assert (await state(store, "default/two")) == (1, 1, True)
         if shape in ("string", "state", "version"):
-            with pytest.raises(CorruptRecord):
+            with pytest.raises(CorruptRecord, match="default/bad"):
                 await read(store, "default/bad")
+            page, _ = await store.list("default/", 10, None)
+            assert sorted(key for key, _ in page) == ["default/one", "default/two"]
+
+
+@pytest.mark.parametrize("foreign", ["a list", "short"])
+@asynchronous
+async def test_a_token_that_is_no_token_fails_its_counter_alone(url: str, direct: Redis, foreign: str) -> None:
+    async with opened(store_at(url)) as store:
+        token = f"{prefix_of(url)}{{default/counter}}:t"
+        if foreign == "short":
+            direct.set(token, "abc")
+        else:
+            direct.rpush(token, "x")
+        bad = add(1, key="default/counter", tokens=(TokenWrite("t", "notes"),))
+        corrupt, other = await store.apply([bad, add(1, key="default/other")])
+        assert isinstance(corrupt, CorruptRecord)
+        assert other == Answer("applied", 0, 0, False)
+        assert await state(store) == (0, 0, False)
 
 
 @asynchronous
-async def test_a_token_that_is_no_token_fails_its_counter(url: str, direct: Redis) -> None:
+async def test_notes_that_are_no_text_are_handed_on(url: str, direct: Redis) -> None:
+    """What to make of them is for the combiner to say: it takes no record of ours for what it is not."""
     async with opened(store_at(url)) as store:
-        direct.rpush(f"{prefix_of(url)}{{default/counter}}:t", "x")
-        with pytest.raises(CorruptRecord):
-            await apply(store, add(1, tokens=(TokenWrite("t", "notes"),)))
-        assert await state(store) == (0, 0, False)
+        await apply(store, add(1, tokens=(TokenWrite("t", "notes"),)))
+        token = f"{prefix_of(url)}{{default/counter}}:t"
+        kept = direct.get(token)
+        assert isinstance(kept, bytes)
+        direct.set(token, kept[:17] + b"\xff\xfe")
+        answer = await apply(store, add(1, seq=2, tokens=(TokenWrite("t", "notes"),)))
+        assert [record.data for record in answer.tokens] == ["\ufffd\ufffd"]
 
 
 # What goes when.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -147,3 +148,18 @@ def test_values_are_frozen() -> None:
 
 def test_times_are_utc() -> None:
     assert utc(1_500).isoformat() == "1970-01-01T00:00:01.500000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: Operation("frob"), "kind"),  # type: ignore[arg-type]
+        (lambda: Operation("delete", 5), "amount"),
+        (lambda: Operation("add", 1, ttl_ms=-5), "ttl"),
+        (lambda: Operation("add", 1, ttl_ms=1.5), "ttl"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_operation_is_valid_by_construction(make: Callable[[], Operation], field: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        make()
+    assert refused.value.field == field

@@ -90,7 +90,7 @@ def unpack_answers(reply: bytes | list[object], batch: Sequence[GuardedAdd]) -> 
         number, index, value, revision, exists = _KNOWN.unpack_from(record)
         token = batch[number].tokens[index].token
         tokens.setdefault(number, []).append(
-            TokenRecord(token, record[_KNOWN.size :].decode(), value, revision, exists)
+            TokenRecord(token, record[_KNOWN.size :].decode("ascii", "replace"), value, revision, exists)
         )
     answers: list[Answer | PlusoneError] = []
     for status, exists, value, revision in _ANSWER.iter_unpack(reply):

@@ -20,7 +20,7 @@ local STATE, STATE_BYTES, VERSION = '>Bi4I4i8i8i8i8', 41, 1 -- version, value, r
 local SESSION, SESSION_BYTES = '>i8i4I4i8Bi8', 33 -- seq, value before, revision before, flags, time
 local REQUEST = '>Bi4I4i4I4i4I4i8i8i8' -- flags, total, lo, hi, seq, acked, applied
 local ANSWER = '>BBi4I4i8' -- status, exists, value, revision
-local TOKEN = '>i4I4i8B' -- value before, revision before, existed; then the combiner's notes
+local TOKEN, TOKEN_BYTES = '>i4I4i8B', 17 -- value before, revision before, existed; then the combiner's notes
 
 local APPLIED, DUPLICATE, MISSED, CLOSED, STALE, GAP, KNOWN, CORRUPT, CROWDED, OVERFLOW = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 local RESTART, DELETE, CLOSING, REVISION, ALIVE, DEAD, TTL = 1, 2, 4, 8, 16, 32, 64 -- 128: any of the rest
@@ -92,7 +92,7 @@ local function look_up(number, tokens)
   local status
   for index = 1, #tokens do
     local record = try('GET', tokens[index].key)
-    if type(record) == 'table' then return CORRUPT end
+    if type(record) == 'table' or record and #record < TOKEN_BYTES then return CORRUPT end
     if record then
       known[#known + 1] = pack('>I2I2', number - 1, index - 1) .. record
       status = KNOWN

@@ -17,7 +17,7 @@ import msgspec
 from redis.exceptions import NoScriptError, ResponseError
 
 from plusone.clock import Clock
-from plusone.errors import OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
+from plusone.errors import CorruptRecord, OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
 from plusone.stores.redis import listing
 from plusone.stores.redis.connections import Connections, command
@@ -110,18 +110,25 @@ class RedisStore:
         return answers
 
     async def read(self, keys: Sequence[str], *, strong: bool) -> Sequence[Record]:
-        if not keys:
-            return []
-        prefix = self._settings.prefix
-        return await self._read([counter_key(prefix, key) for key in keys], self.primary if strong else self.replica)
+        records: list[Record] = []
+        for key, record in zip(keys, await self._read(keys, self.primary if strong else self.replica), strict=True):
+            if isinstance(record, CorruptRecord):
+                raise CorruptRecord(f"{key!r}: {record}")
+            records.append(record)
+        return records
 
     async def list(
         self, prefix: str, limit: int, page_token: str | None
     ) -> tuple[Sequence[tuple[str, Record]], str | None]:
         """Goes by SCAN: its cost grows with everything in the database, and other programs' keys make pages short."""
         keys, following = await listing.page(self.primary, self._settings.prefix, prefix, limit, page_token)
-        records = await self.read(keys, strong=True)
-        return [(key, record) for key, record in zip(keys, records, strict=True) if record.exists], following
+        found: list[tuple[str, Record]] = []
+        for key, record in zip(keys, await self._read(keys, self.primary), strict=True):
+            if isinstance(record, CorruptRecord):
+                _log.warning("%r is left out of a listing: %s", key, record)
+            elif record.exists:
+                found.append((key, record))
+        return found, following
 
     async def check(self) -> None:
         """Whether the server is a primary, and has as many replicas as `wait` asks for."""
@@ -148,13 +155,16 @@ class RedisStore:
             return await self.primary.exchange(call + command("WAIT", settings.wait, settings.wait_timeout_ms), 2)
         return await self.primary.exchange(call)
 
-    async def _read(self, redis_keys: Sequence[str], server: Connections) -> Sequence[Record]:
+    async def _read(self, keys: Sequence[str], server: Connections) -> Sequence[Record | CorruptRecord]:
+        if not keys:
+            return []
+        prefix = self._settings.prefix
         # The time first: a record that was alive then, and is found unchanged, was alive during this call.
-        commands = [command("TIME"), *(command("HGET", key, "s") for key in redis_keys)]
+        commands = [command("TIME"), *(command("HGET", counter_key(prefix, key), "s") for key in keys)]
         time, *states = await server.exchange(b"".join(commands), len(commands))
         seconds, microseconds = _definite(time)
         now_ms = int(seconds) * 1000 + int(microseconds) // 1000
-        return [unpack_record(_state(state), now_ms) for state in states]
+        return [_record(state, now_ms) for state in states]
 
 
 def _facts(info: Any) -> dict[str, str]:
@@ -197,7 +207,10 @@ def _definite(reply: Any) -> Any:
     return reply
 
 
-def _state(reply: Any) -> Any:
+def _record(reply: Any, now_ms: int) -> Record | CorruptRecord:
     if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
-        raise corrupt()
-    return _definite(reply)
+        return corrupt()
+    try:
+        return unpack_record(_definite(reply), now_ms)
+    except CorruptRecord as error:
+        return error
