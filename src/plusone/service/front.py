@@ -182,7 +182,7 @@ class Front:
         try:
             await self._stores.open()
         except PlusoneError as error:
-            _log.error("cannot start", reason=str(error), notes=getattr(error, "__notes__", []))
+            _log.error("cannot start", reason=str(error))
             await send({"type": "lifespan.startup.failed"})
             return
         _end_with_the_main_process()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 import tempfile
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
@@ -30,12 +32,14 @@ def serve(settings: Settings) -> None:
 
     On a signal the workers stop listening, which is how readiness fails; they finish the requests under way, close the
     connections, and answer what still waits in their combiners. Raises `ConfigurationError` for settings that cannot
-    be served, and `SystemExit` when a worker ended by itself.
+    be served, what opening its stores raises, and `SystemExit` when a worker ended by itself.
     """
+    if settings.host == "localhost":
+        settings = msgspec.structs.replace(settings, host="127.0.0.1")
     _check_loopback(settings.host)
     _check_shared(settings)
     _check_free(settings)
-    Stores(settings)  # wrong store URLs are told here, not by every worker
+    asyncio.run(_check_stores(settings))
     log.configure(settings)
     with tempfile.TemporaryDirectory(prefix="plusone-") as folder:
         shared = Path(folder) if settings.workers > 1 else None
@@ -77,8 +81,15 @@ def _check_loopback(host: str) -> None:
     if not loopback:
         raise ConfigurationError(
             f"host: {host} is not a loopback address, and keys are not available yet: anybody could count."
-            " Serve on 127.0.0.1 or ::1"
+            " Serve on 127.0.0.1, ::1 or localhost"
         )
+
+
+async def _check_stores(settings: Settings) -> None:
+    """Open each store and let it go: what keeps the service from starting is told here, not by every worker."""
+    stores = Stores(settings)
+    await stores.open()
+    await stores.close()
 
 
 def _check_shared(settings: Settings) -> None:

@@ -67,7 +67,7 @@ class Stores:
             try:
                 await counters.__aenter__()
             except PlusoneError as error:
-                error.add_note(f"store {name}")
+                error.args = (f"store {name}: {error}", *error.args[1:])
                 raise
 
     async def close(self) -> None:
