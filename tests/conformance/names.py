@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, cast
 
 import pytest
@@ -163,6 +164,19 @@ class NameRules:
             await apply(store, add(1))
             with pytest.raises(InvalidRequest) as refused:
                 await cast(Lists, store).list("default/", 10, "no page token at all")
+            assert refused.value.field == "page_token"
+
+    @asynchronous
+    async def test_a_page_token_is_opaque(self, new_store: NewStore) -> None:
+        """It fits into a URL as it is and shows no key: one that is made by hand of the last key is refused."""
+        async with opened(new_store()) as store:
+            requires(store.capabilities, "listing")
+            await store.apply([add(1, key=f"default/{name}") for name in ("a", "b", "c")])
+            _, page_token = await cast(Lists, store).list("default/", 1, None)
+            assert page_token is not None
+            assert re.fullmatch("[A-Za-z0-9_-]+", page_token)
+            with pytest.raises(InvalidRequest) as refused:
+                await cast(Lists, store).list("default/", 1, "default/a")
             assert refused.value.field == "page_token"
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from plusone.clock import Clock
-from plusone.errors import InvalidRequest, PlusoneError, StoreUnavailable
+from plusone.errors import PlusoneError, StoreUnavailable
+from plusone.stores import paging
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record, TokenRecord
 from plusone.stores.registry import StoreURL
 
@@ -97,17 +98,15 @@ class MemoryStore:
     async def list(
         self, prefix: str, limit: int, page_token: str | None
     ) -> tuple[Sequence[tuple[str, Record]], str | None]:
-        if page_token is not None and not page_token.startswith(prefix):
-            raise InvalidRequest("page_token", "is not one of this listing's")
+        after = "" if page_token is None else paging.decode_key(page_token, prefix)
         now_ms = self._clock.wall_ms()
-        after = page_token or ""
         keys = sorted(
             key
             for key, counter in self._counters.items()
             if key.startswith(prefix) and key > after and counter.alive(now_ms)
         )
         page = [(key, self._record(key, now_ms)) for key in keys[:limit]]
-        return page, page[-1][0] if len(keys) > limit else None
+        return page, paging.encode_key(page[-1][0]) if len(keys) > limit else None
 
     def _step(self, request: GuardedAdd, now_ms: int) -> Answer | PlusoneError:
         counter = self._counters.get(request.key) or _Counter()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Final
 
 import msgspec
 from redis.exceptions import ResponseError
 
-from plusone.errors import InvalidRequest
+from plusone.stores import paging
 from plusone.stores.redis.connections import Connections, command
 from plusone.stores.redis.errors import translate
 from plusone.stores.redis.keys import counter_of, pattern
@@ -54,17 +52,16 @@ async def page(
 
 
 def _token(position: _Position) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
+    return paging.encode(msgspec.json.encode(position))
 
 
 def _position(page_token: str, key_prefix: str) -> _Position:
     try:
-        text = base64.b64decode(page_token + "=" * (-len(page_token) % 4), altchars=b"-_", validate=True)
-        position = msgspec.json.decode(text, type=_Position)
-    except (ValueError, binascii.Error, msgspec.MsgspecError):
-        raise InvalidRequest("page_token", "is not one of this listing's") from None
+        position = msgspec.json.decode(paging.decode(page_token), type=_Position)
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        raise paging.foreign() from None
     ours = position.cursor is None or 0 < position.cursor < 2**64
     # Without this a forged token could name another account's counters.
     if not ours or not all(key.startswith(key_prefix) for key in position.left):
-        raise InvalidRequest("page_token", "is not one of this listing's")
+        raise paging.foreign()
     return position

@@ -11,7 +11,6 @@ another thread is within SQLite leaves the locks of that moment taken in the chi
 
 from __future__ import annotations
 
-import base64
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -21,7 +20,8 @@ from typing import Final, Literal
 import msgspec
 
 from plusone.clock import Clock
-from plusone.errors import ConfigurationError, InvalidRequest, PlusoneError, StoreRefused
+from plusone.errors import ConfigurationError, PlusoneError, StoreRefused
+from plusone.stores import paging
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
 from plusone.stores.registry import StoreURL
 from plusone.stores.sqlite.connection import SQLITE_OLDEST
@@ -144,12 +144,12 @@ class SQLiteStore:
     async def list(
         self, prefix: str, limit: int, page_token: str | None
     ) -> tuple[Sequence[tuple[str, Record]], str | None]:
-        """In the order of the keys' bytes. A page token is the last key in base64url."""
-        after = "" if page_token is None else _last_key(page_token, prefix)
+        """In the order of the keys' bytes. A page token holds the last key."""
+        after = "" if page_token is None else paging.decode_key(page_token, prefix)
         asked = {"prefix": prefix, "after": after, "now_ms": self._clock.wall_ms(), "limit": limit + 1}
         found = sorted(_decode_list(await self._open_here().read(_LIST, asked)))
         page = [(key, Record(value, revision, True, updated_ms)) for key, value, revision, updated_ms in found[:limit]]
-        return page, _page_token(page[-1][0]) if len(found) > limit else None
+        return page, paging.encode_key(page[-1][0]) if len(found) > limit else None
 
     async def check(self) -> None:
         await self._open_here().check()
@@ -177,17 +177,3 @@ def _path(url: StoreURL) -> Path:
     if path.endswith(":memory:"):
         raise ConfigurationError("sqlite: :memory: is not durable; name a file, or use memory://")
     return Path(path)
-
-
-def _page_token(key: str) -> str:
-    return base64.urlsafe_b64encode(key.encode()).rstrip(b"=").decode()
-
-
-def _last_key(page_token: str, prefix: str) -> str:
-    try:
-        key = base64.b64decode(page_token + "=" * (-len(page_token) % 4), b"-_", validate=True).decode()
-    except ValueError:
-        key = ""
-    if not key or not key.startswith(prefix) or _page_token(key) != page_token:
-        raise InvalidRequest("page_token", "is not one of this listing's")
-    return key
