@@ -7,14 +7,12 @@ from collections.abc import Sequence
 import msgspec
 
 from plusone.clock import Clock
-from plusone.errors import PlusoneError, StoreUnavailable
+from plusone.errors import PlusoneError
 from plusone.stores import paging
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record, TokenRecord
 from plusone.stores.registry import StoreURL
+from plusone.stores.sessions import SESSION_KEPT_MS, SESSIONS_KEPT, crowded, make_room
 
-SESSION_KEPT_MS = 60 * 60 * 1000  # an hour: only writers' clocks stamp them here
-SESSIONS_KEPT = 32
-SESSIONS_MAX = 1_000
 DEAD_KEPT_MS = 60 * 60 * 1000
 _REMOVAL_EVERY_MS = 60 * 1000
 
@@ -138,8 +136,9 @@ class MemoryStore:
         if not guarded:
             return Answer("missed", value, counter.revision, alive)
 
-        if session is None and not self._make_room(counter, now_ms):
-            return StoreUnavailable(f"{SESSIONS_MAX} writers are using this counter at once; use fewer processes")
+        # The limits are looked up at each step: the model test tightens them here.
+        if session is None and not make_room(counter.sessions, now_ms, kept=SESSIONS_KEPT, kept_ms=SESSION_KEPT_MS):
+            return crowded()
         answer = Answer("applied", value, counter.revision, alive)
         counter.sessions[request.writer] = _Session(
             request.seq, None if request.closing else value, counter.revision, alive, now_ms
@@ -167,16 +166,6 @@ class MemoryStore:
             return Record(0, 0, False, None)
         alive = counter.alive(now_ms)
         return Record(counter.value if alive else 0, counter.revision, alive, counter.updated_ms)
-
-    def _make_room(self, counter: _Counter, now_ms: int) -> bool:
-        """Prune sessions for a new one, oldest first; False when too many of them are too young to go."""
-        if len(counter.sessions) >= SESSIONS_KEPT:
-            by_age = sorted(counter.sessions.items(), key=lambda item: item[1].time_ms)
-            for writer, session in by_age[: len(by_age) - SESSIONS_KEPT + 1]:
-                if session.time_ms > now_ms - SESSION_KEPT_MS:
-                    break
-                del counter.sessions[writer]
-        return len(counter.sessions) < SESSIONS_MAX
 
     def _remove_dead(self, now_ms: int) -> None:
         """Forget records dead and unwritten for an hour, and tokens that have expired."""

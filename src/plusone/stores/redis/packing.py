@@ -9,9 +9,10 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from plusone.errors import CorruptRecord, PlusoneError, StoreRefused, StoreUnavailable
+from plusone.errors import CorruptRecord, PlusoneError, StoreRefused
 from plusone.stores.protocol import Answer, GuardedAdd, Record, Status, TokenRecord
 from plusone.stores.redis.keys import counter_key, token_key
+from plusone.stores.sessions import crowded
 
 _HEADER: Final = struct.Struct(">HBqB")
 _pack_request = struct.Struct(">Bqqqqqq").pack
@@ -115,7 +116,7 @@ def _rare(
     if status == _CORRUPT:
         return corrupt()
     if status == _CROWDED:
-        return StoreUnavailable("1,000 writers are using this counter at once; use fewer processes")
+        return crowded()
     return StoreRefused("the batch would leave 64 bits: its guard should have excluded that")
 
 

@@ -7,12 +7,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from plusone.errors import CorruptRecord, PlusoneError, StoreUnavailable
+from plusone.errors import CorruptRecord, PlusoneError
 from plusone.stores.protocol import Answer, GuardedAdd, TokenRecord
-
-SESSION_KEPT_MS: Final = 60 * 60 * 1000  # an hour: only writers' clocks stamp them here
-SESSIONS_KEPT: Final = 32
-SESSIONS_MAX: Final = 1_000
+from plusone.stores.sessions import crowded, make_room
 
 
 class Session(msgspec.Struct, array_like=True, frozen=True):
@@ -94,7 +91,7 @@ def step(
     change: Literal[1, 2] = 1
     if others is not None:
         if not _take_over(row, others, request.writer, now_ms):
-            return StoreUnavailable(f"{SESSIONS_MAX} writers are using this counter at once; use fewer processes")
+            return crowded()
         change = 2
     answer = Answer("applied", value, row.revision, alive)
     row.seq = request.seq
@@ -123,19 +120,8 @@ def _take_over(row: Row, sessions: _Sessions, writer: str, now_ms: int) -> bool:
         sessions[row.writer] = Session(
             row.seq, row.value_before, row.revision_before, row.existed_before, row.written_ms
         )
-    if sessions.pop(writer, None) is None and not _make_room(sessions, now_ms):
+    if sessions.pop(writer, None) is None and not make_room(sessions, now_ms):
         return False
     row.writer = writer
     row.others = _encode_sessions(sessions).decode()
     return True
-
-
-def _make_room(sessions: _Sessions, now_ms: int) -> bool:
-    """Prune sessions for a new one, oldest first; False when too many of them are too young to go."""
-    if len(sessions) >= SESSIONS_KEPT:
-        by_age = sorted(sessions.items(), key=lambda item: item[1].time_ms)
-        for writer, session in by_age[: len(by_age) - SESSIONS_KEPT + 1]:
-            if session.time_ms > now_ms - SESSION_KEPT_MS:
-                break
-            del sessions[writer]
-    return len(sessions) < SESSIONS_MAX
