@@ -7,7 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.service.running import COMMAND, Running, clean_environment, free_port
+from tests.servers.process import free_port
+from tests.service.running import COMMAND, Running, clean_environment
 
 
 def test_a_store_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:

@@ -50,8 +50,16 @@ def test_the_readmes_configuration_loads(tmp_path: Path) -> None:
     assert load(tmp_path / "plusone.toml").stores == tomllib.loads(block)["stores"]
 
 
-@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/protocol.md", *docs.GENERATED])
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/protocol.md", "docs/speed.md", *docs.GENERATED])
 def test_links_lead_to_files(name: str) -> None:
     file = docs.ROOT / name
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", file.read_text(encoding="utf-8")):
         assert (file.parent / target).exists(), target
+
+
+def test_every_parameter_of_a_store_url_is_documented() -> None:
+    text = (docs.ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    for source in (docs.ROOT / "src" / "plusone" / "stores").rglob("*.py"):
+        for known in re.findall(r"url\.only\(([^)]*)\)", source.read_text(encoding="utf-8")):
+            for parameter in re.findall(r'"(\w+)"', known):
+                assert f"| `{parameter}` |" in text, parameter
