@@ -203,6 +203,28 @@ async def test_credentials_and_rights(url: str, server: ServerProcess, direct: R
         direct.acl_deluser("reader")
 
 
+@asynchronous
+async def test_a_user_who_may_not_ask_info_is_refused(server: ServerProcess, direct: Redis) -> None:
+    direct.acl_setuser("blind", enabled=True, passwords=["+p@ss"], keys=["*"], commands=["+@all", "-info"])
+    try:
+        with pytest.raises(StoreRefused, match="info"):
+            await store_at(f"redis://blind:p%40ss@127.0.0.1:{server.port}/0").open()
+    finally:
+        direct.acl_deluser("blind")
+
+
+@asynchronous
+async def test_a_server_without_info_is_refused() -> None:
+    """INFO changes nothing: an error of it that we do not know is no operation whose outcome is unknown."""
+    with redis_server("--rename-command", "INFO", "") as server:
+        store = store_at(url_of(server))
+        with pytest.raises(StoreRefused, match="unknown command"):
+            await store.open()
+        with pytest.raises(StoreRefused, match="unknown command"):
+            await store.check()
+        await store.close()
+
+
 @pytest.mark.parametrize(
     ("policy", "lost"), [("allkeys-lru", "counters"), ("volatile-ttl", "tokens and counters with a ttl")]
 )

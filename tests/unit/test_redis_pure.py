@@ -17,9 +17,9 @@ from redis.asyncio import SSLConnection
 
 from plusone.errors import ConfigurationError, OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
 from plusone.stores.redis.errors import BY_CLASS, translate, while_connecting
+from plusone.stores.redis.info import check_version, fact, parse_info, warn_of_eviction
 from plusone.stores.redis.keys import counter_key, counter_of, pattern, token_key
 from plusone.stores.redis.settings import Settings
-from plusone.stores.redis.store import check_version
 from plusone.stores.registry import StoreURL
 
 AWKWARD = st.text(st.sampled_from("ab{}%257BD*?[]\\ é☃/:"), min_size=1, max_size=12)
@@ -215,3 +215,38 @@ def test_an_old_server_is_refused() -> None:
         check_version({"redis_version": version})
     with pytest.raises(StoreRefused, match=r"version 6\.2\.14; plusone needs 7\.0 or later"):
         check_version({"redis_version": "6.2.14"})
+
+
+@pytest.mark.parametrize("facts", [{}, {"redis_version": ""}, {"redis_version": "unknown"}])
+def test_a_version_that_info_does_not_tell_is_refused(facts: dict[str, str]) -> None:
+    """A proxy, or a service that hides it, may leave it out."""
+    with pytest.raises(StoreRefused, match="redis_version"):
+        check_version(facts)
+
+
+def test_what_info_leaves_out_is_named() -> None:
+    assert parse_info(b"# Replication\r\nrole:master\r\nhost:a:1\r\n") == {"role": "master", "host": "a:1"}
+    assert fact({"role": "master"}, "role") == "master"
+    with pytest.raises(StoreRefused, match="INFO says no connected_slaves"):
+        fact({"role": "master"}, "connected_slaves")
+
+
+@pytest.mark.parametrize(
+    ("reply", "ours"),
+    [
+        (exceptions.ResponseError("ERR unknown command 'INFO'"), StoreRefused),
+        (exceptions.NoPermissionError("this user has no permissions"), StoreRefused),
+        (exceptions.ResponseError("BUSY Redis is busy running a script."), StoreUnavailable),
+    ],
+)
+def test_an_info_that_fails_is_definite(reply: Exception, ours: type[PlusoneError]) -> None:
+    with pytest.raises(ours):
+        parse_info(reply)
+
+
+def test_a_policy_that_info_does_not_tell_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """It stops nobody from counting; who runs the server should see to it."""
+    warn_of_eviction({})
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "maxmemory_policy" in record.getMessage()

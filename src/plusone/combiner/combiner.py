@@ -238,10 +238,12 @@ class Combiner:
         """One call to the store, and what follows from its answers."""
         now = self._now()
         flight.until = now + self._limits.attempt_timeout
-        for batch in flight.batches:
-            if batch.deadline <= now:  # the process was frozen since the batch was made ready
+        batches = flight.batches
+        late = [batch for batch in batches if batch.deadline <= now]
+        if late:  # the process was frozen since the batches were made ready
+            batches = flight.batches = [batch for batch in batches if batch.deadline > now]
+            for batch in late:
                 self._fail(batch, answering.verdict(batch))
-        batches = flight.batches = [batch for batch in flight.batches if batch.deadline > now]
         self._statistics.attempts_total += len(batches)
         for batch in batches:
             batch.in_air = True
@@ -271,7 +273,7 @@ class Combiner:
         """What follows from one answer; `failed` gets the batch if it is to be sent again after a while."""
         if isinstance(answer, PlusoneError):
             self._failed(batch, answer, failed)
-        elif answer.status == "applied" or answer.status == "duplicate":
+        elif answer.status in ("applied", "duplicate"):
             self._applied(batch, answer)
         elif answer.status == "missed":
             self._missed(batch, answer, failed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final
 
@@ -17,18 +17,17 @@ import msgspec
 from redis.exceptions import NoScriptError, ResponseError
 
 from plusone.clock import Clock
-from plusone.errors import CorruptRecord, OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
+from plusone.errors import CorruptRecord, OutcomeUnknown, PlusoneError, StoreUnavailable
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
 from plusone.stores.redis import listing
 from plusone.stores.redis.connections import Connections, command
 from plusone.stores.redis.errors import translate
+from plusone.stores.redis.info import check_version, fact, parse_info, warn_of_eviction
 from plusone.stores.redis.keys import counter_key
 from plusone.stores.redis.packing import corrupt, pack_call, unpack_answers, unpack_record
 from plusone.stores.redis.settings import Settings
 from plusone.stores.registry import StoreURL
 
-OLDEST_VERSION: Final = (7, 0)
-"""From here on a script that writes is refused before it starts where it could not finish."""
 SCRIPT: Final = files(__package__).joinpath("step.lua").read_bytes()
 SCRIPT_ID: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 
@@ -82,10 +81,10 @@ class RedisStore:
                 info, loaded = await self.primary.exchange(command("INFO") + command("SCRIPT", "LOAD", SCRIPT), 2)
         except TimeoutError:
             raise StoreUnavailable("Redis: no answer in time") from None
-        facts = _facts(info)
+        facts = parse_info(info)
         check_version(facts)
         _definite(loaded)
-        _warn_of_eviction(facts["maxmemory_policy"])
+        warn_of_eviction(facts)
         self._opened = True
 
     async def apply(self, batch: Sequence[GuardedAdd]) -> Sequence[Answer | PlusoneError]:
@@ -133,13 +132,12 @@ class RedisStore:
     async def check(self) -> None:
         """Whether the server is a primary, and has as many replicas as `wait` asks for."""
         [reply] = await self.primary.exchange(command("INFO", "replication"))
-        facts = _facts(reply)
-        if facts["role"] != "master":
+        facts = parse_info(reply)
+        if fact(facts, "role") != "master":
             raise StoreUnavailable("Redis: the server is a replica; operations need the primary")
-        if int(facts["connected_slaves"]) < self._settings.wait:
-            raise StoreUnavailable(
-                f"Redis: {facts['connected_slaves']} replicas are connected, and wait={self._settings.wait}"
-            )
+        wait = self._settings.wait
+        if wait and (replicas := int(fact(facts, "connected_slaves"))) < wait:
+            raise StoreUnavailable(f"Redis: {replicas} replicas are connected, and wait={wait}")
 
     async def close(self) -> None:
         self._opened = False
@@ -165,26 +163,6 @@ class RedisStore:
         seconds, microseconds = _definite(time)
         now_ms = int(seconds) * 1000 + int(microseconds) // 1000
         return [_record(state, now_ms) for state in states]
-
-
-def _facts(info: Any) -> dict[str, str]:
-    """What INFO says, by name."""
-    lines = _definite(info).decode().splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line)
-
-
-def check_version(facts: Mapping[str, str]) -> None:
-    """Raise `StoreRefused` for a server that is too old; `facts` are those of INFO."""
-    version = facts["redis_version"]
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERSION:
-        oldest = ".".join(map(str, OLDEST_VERSION))
-        raise StoreRefused(f"Redis: the server is version {version}; plusone needs {oldest} or later")
-
-
-def _warn_of_eviction(policy: str) -> None:
-    if policy != "noeviction":
-        lost = "counters" if policy.startswith("allkeys") else "tokens and counters with a ttl"
-        _log.warning("maxmemory-policy is %s: when memory is short Redis drops %s; set noeviction", policy, lost)
 
 
 def _with_replicas(
