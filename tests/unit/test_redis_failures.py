@@ -205,6 +205,7 @@ async def test_credentials_and_rights(url: str, server: ServerProcess, direct: R
 
 @asynchronous
 async def test_a_user_who_may_not_ask_info_is_refused(server: ServerProcess, direct: Redis) -> None:
+    """A connection that was made for it is closed again; Python would warn of one that is left."""
     direct.acl_setuser("blind", enabled=True, passwords=["+p@ss"], keys=["*"], commands=["+@all", "-info"])
     try:
         with pytest.raises(StoreRefused, match="info"):

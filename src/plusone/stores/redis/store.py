@@ -77,6 +77,15 @@ class RedisStore:
         if self._opened:
             return
         try:
+            await self._prepare()
+        except BaseException:
+            # Nobody closes what never was open.
+            await self.primary.close()
+            raise
+        self._opened = True
+
+    async def _prepare(self) -> None:
+        try:
             async with asyncio.timeout(self._settings.connect_timeout_ms / 1000):
                 info, loaded = await self.primary.exchange(command("INFO") + command("SCRIPT", "LOAD", SCRIPT), 2)
         except TimeoutError:
@@ -85,7 +94,6 @@ class RedisStore:
         check_version(facts)
         _definite(loaded)
         warn_of_eviction(facts)
-        self._opened = True
 
     async def apply(self, batch: Sequence[GuardedAdd]) -> Sequence[Answer | PlusoneError]:
         if not batch:

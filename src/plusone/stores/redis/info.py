@@ -1,0 +1,58 @@
+"""What the server says about itself by INFO, of which a proxy or a hosted service may hide a part."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from plusone.errors import OutcomeUnknown, StoreRefused
+from plusone.stores.redis.errors import translate
+
+OLDEST_VERSION: Final = (7, 0)
+"""From here on a script that writes is refused before it starts where it could not finish."""
+
+_log = logging.getLogger("plusone.redis")
+
+
+def parse_info(reply: Any) -> dict[str, str]:
+    """The facts of a reply to INFO, by name; raises `StoreUnavailable` or `StoreRefused` for an error."""
+    if isinstance(reply, ResponseError):
+        error = translate(reply)
+        if isinstance(error, OutcomeUnknown):
+            # INFO changes nothing: whatever went wrong with it, nothing was counted.
+            error = StoreRefused(str(error))
+        raise error from reply
+    lines = reply.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def fact(facts: Mapping[str, str], name: str) -> str:
+    """Raises `StoreRefused` for one that INFO left out."""
+    if name not in facts:
+        raise StoreRefused(f"Redis: INFO says no {name}; let plusone's user and connection see all of INFO")
+    return facts[name]
+
+
+def check_version(facts: Mapping[str, str]) -> None:
+    """Raise `StoreRefused` for a server that is too old, or does not tell."""
+    version = fact(facts, "redis_version")
+    try:
+        found = tuple(int(part) for part in version.split(".")[:2])
+    except ValueError:
+        raise StoreRefused(f"Redis: INFO says redis_version:{version}, which is no version") from None
+    if found < OLDEST_VERSION:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        raise StoreRefused(f"Redis: the server is version {version}; plusone needs {oldest} or later")
+
+
+def warn_of_eviction(facts: Mapping[str, str]) -> None:
+    """Log what the server drops when memory is short, or that it does not tell."""
+    policy = facts.get("maxmemory_policy")
+    if policy is None:
+        _log.warning("INFO says no maxmemory_policy: see that it is noeviction, else Redis may drop counters")
+    elif policy != "noeviction":
+        lost = "counters" if policy.startswith("allkeys") else "tokens and counters with a ttl"
+        _log.warning("maxmemory-policy is %s: when memory is short Redis drops %s; set noeviction", policy, lost)
