@@ -22,6 +22,7 @@ NAME_BYTES_MAX: Final = 255
 TOKEN_CHARACTERS_MAX: Final = 255
 ACCOUNT_CHARACTERS_MAX: Final = 63
 TTL_SECONDS_MAX: Final = 3_155_760_000  # a hundred years
+_TTL_MS_MAX: Final = TTL_SECONDS_MAX * 1000
 PAGE_LIMIT_MAX: Final = 1_000
 _CONTROL_CHARACTER: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 """C0, DEL and C1: what a terminal, a log or a header line would act upon."""
@@ -85,10 +86,10 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
     def __post_init__(self) -> None:
         if self.kind not in ("add", "set", "delete"):
             raise InvalidRequest("kind", "must be add, set or delete")
-        if self.kind == "delete" and self.amount:
-            raise InvalidRequest("amount", "must be 0 for a delete")
-        if self.ttl_ms is not None and (type(self.ttl_ms) is not int or self.ttl_ms < 1):
-            raise InvalidRequest("ttl", "must be at least a millisecond")
+        if self.kind != "add":
+            _check_fields_of_another_kind(self)
+        if self.ttl_ms is not None and (type(self.ttl_ms) is not int or not 1 <= self.ttl_ms <= _TTL_MS_MAX):
+            raise InvalidRequest("ttl", f"must be whole milliseconds, from 1 to {_TTL_MS_MAX}")
         _check_integer("value" if self.kind == "set" else "by", self.amount)
         if self.floor is not None:
             _check_integer("floor", self.floor)
@@ -202,6 +203,20 @@ def ttl_milliseconds(ttl: float | None) -> int | None:
     if type(ttl) not in (int, float) or not 0.001 <= ttl <= TTL_SECONDS_MAX:  # NaN fails the comparison too
         raise InvalidRequest("ttl", f"must be a number of seconds from 0.001 to {TTL_SECONDS_MAX}")
     return round(ttl * 1000)
+
+
+def _check_fields_of_another_kind(operation: Operation) -> None:
+    """Refuse what a set or a delete would not heed: whoever gave it meant it to count."""
+    for field in ("floor", "ceiling"):
+        if getattr(operation, field) is not None:
+            raise InvalidRequest(field, "bounds an add only")
+    if operation.kind == "delete":
+        if operation.amount:
+            raise InvalidRequest("amount", "must be 0 for a delete")
+        if operation.if_absent:
+            raise InvalidRequest("if_absent", "contradicts a delete")
+        if operation.ttl_ms is not None:
+            raise InvalidRequest("ttl", "is not for a delete")
 
 
 def _check_integer(field: str, value: object) -> None:

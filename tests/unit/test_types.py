@@ -156,7 +156,14 @@ def test_times_are_utc() -> None:
         (lambda: Operation("frob"), "kind"),  # type: ignore[arg-type]
         (lambda: Operation("delete", 5), "amount"),
         (lambda: Operation("add", 1, ttl_ms=-5), "ttl"),
+        (lambda: Operation("add", 1, ttl_ms=0), "ttl"),
         (lambda: Operation("add", 1, ttl_ms=1.5), "ttl"),  # type: ignore[arg-type]
+        (lambda: Operation("add", 1, ttl_ms=TTL_SECONDS_MAX * 1000 + 1), "ttl"),
+        (lambda: Operation("delete", ttl_ms=1000), "ttl"),
+        (lambda: Operation("set", 1, floor=0), "floor"),
+        (lambda: Operation("delete", floor=0), "floor"),
+        (lambda: Operation("set", 1, ceiling=5), "ceiling"),
+        (lambda: Operation("delete", if_absent=True), "if_absent"),
     ],
 )
 def test_an_operation_is_valid_by_construction(make: Callable[[], Operation], field: str) -> None:
