@@ -18,7 +18,7 @@ from plusone.stores.memory import MemoryStore
 from plusone.stores.protocol import Answer, TokenRecord
 from plusone.types import Outcome
 from tests.model.virtual import Loop
-from tests.unit.scripted import ScriptedStore, applied, counters_on, in_virtual_time, settle
+from tests.unit.scripted import ScriptedStore, applied, counters_on, in_virtual_time, missed, settle
 
 
 @in_virtual_time
@@ -231,3 +231,21 @@ async def test_a_gap_is_logged_with_its_numbers(loop: Loop) -> None:
     ]
     [gap] = counters.statistics.recent_gaps
     assert (gap.key, gap.acked, gap.last) == ("default/a", 1, 0)
+
+
+@in_virtual_time
+async def test_a_cancelled_caller_stays_in_a_batch_that_is_folded_again(loop: Loop) -> None:
+    """A caller that is cancelled leaves its operation in the batch: a miss refolds *the same operations*."""
+    store = ScriptedStore()
+    counters = counters_on(store, loop)
+    leaving, staying = (loop.create_task(counters.increment("a", by, ceiling=10)) for by in (3, 4))
+    first = await store.sent(1)
+    leaving.cancel()
+    await settle()
+    first.fail(OutcomeUnknown("its reply was lost"))
+    (await store.sent(2)).answer(missed(2, 2))
+    again = await store.sent(3)
+    assert (again.request.seq, again.request.total, again.request.applied) == (first.request.seq, 7, 2)
+    again.answer(applied(2, 2))
+    assert (await staying).value == 9
+    assert leaving.cancelled()
