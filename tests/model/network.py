@@ -169,6 +169,9 @@ class Link:
         self._faults = faults
         self._random = rng
 
+    async def setup(self, *, dry_run: bool) -> Sequence[str]:
+        return ()
+
     async def open(self) -> None:
         pass
 

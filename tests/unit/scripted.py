@@ -73,6 +73,9 @@ class ScriptedStore:
             await self._called.wait()
         return self.calls[number - 1]
 
+    async def setup(self, *, dry_run: bool) -> Sequence[str]:
+        return ()
+
     async def open(self) -> None:
         pass
 

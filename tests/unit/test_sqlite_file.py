@@ -56,18 +56,15 @@ def test_a_file_of_schema_1_is_understood(path: Path) -> None:
     asyncio.run(run())
 
 
-def test_the_schema_goes_forward_once(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_schema_goes_forward_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def count(value: int) -> None:
         async with open_store(path) as store:
             assert (await apply(store, add(1, seq=value + 1))).value == value
 
     asyncio.run(count(0))
-    second = tmp_path / "0002.sql"
-    second.write_text(
-        "-- One more; with a semicolon.\nALTER TABLE counters ADD COLUMN more TEXT;\nCREATE TABLE t (a);\n"
-    )
-    scripts = [*connections._scripts(), second]
-    monkeypatch.setattr(connections, "_scripts", lambda: scripts)
+    second = ["-- One more; with a semicolon.\nALTER TABLE counters ADD COLUMN more TEXT", "CREATE TABLE t (a)"]
+    scripts = [*connections._migrations(), second]
+    monkeypatch.setattr(connections, "_migrations", lambda: scripts)
     for value in (1, 2):
         asyncio.run(count(value))
         assert query(path, "PRAGMA user_version") == [(2,)]
@@ -77,18 +74,14 @@ def test_the_schema_goes_forward_once(path: Path, tmp_path: Path, monkeypatch: p
     assert query(path, "SELECT value, more FROM counters") == [(3, None)]
 
 
-def test_a_schema_script_that_fails_leaves_the_file_as_it_was(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_schema_script_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def start() -> None:
         async with open_store(path):
             pass
 
     asyncio.run(start())
-    second = tmp_path / "0002.sql"
-    second.write_text("CREATE TABLE more (a);\nCREATE TABLE counters (a);\n")
-    scripts = [*connections._scripts(), second]
-    monkeypatch.setattr(connections, "_scripts", lambda: scripts)
+    scripts = [*connections._migrations(), ["CREATE TABLE more (a)", "CREATE TABLE counters (a)"]]
+    monkeypatch.setattr(connections, "_migrations", lambda: scripts)
     with pytest.raises(StoreRefused, match="already exists"):
         asyncio.run(start())
     monkeypatch.undo()

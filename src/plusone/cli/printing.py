@@ -65,6 +65,8 @@ def promises(capabilities: Capabilities) -> dict[str, str]:
         "listing": "yes" if capabilities.lists else "no",
         "expiry by the clock of": f"the {capabilities.ttl_clock}",
         "idempotency keys": kept + capabilities.token_retention,
+        "counters in one call": f"{capabilities.batches_per_call:,}",
+        "longest name": f"{capabilities.name_bytes} bytes",
         "tested on": capabilities.tested_on,
     }
 

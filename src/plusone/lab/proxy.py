@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Literal, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
@@ -69,8 +69,11 @@ class Proxy:
     def __init__(self, target: str, faults: Faults | None = None) -> None:
         """Raises `ConfigurationError` if `target` does not name one host and port."""
         parts = urlsplit(target)
+        # Where the URL's host is no address but a table's or a cache's name, `endpoint` has the address.
+        self._endpoint = dict(parse_qsl(parts.query)).get("endpoint")
         try:
-            host, port = parts.hostname, parts.port
+            address = parts if self._endpoint is None else urlsplit(_with_scheme(self._endpoint))
+            host, port = address.hostname, address.port
         except ValueError:
             host = port = None
         if host is None or port is None:
@@ -89,8 +92,13 @@ class Proxy:
     @property
     def url(self) -> str:
         """The target's URL by way of this proxy."""
-        credentials = self._parts.netloc.rpartition("@")[0]
         address = f"127.0.0.1:{self.port}"
+        if self._endpoint is not None:
+            endpoint = urlsplit(_with_scheme(self._endpoint))._replace(netloc=address).geturl()
+            query = dict(parse_qsl(self._parts.query, keep_blank_values=True))
+            query["endpoint"] = endpoint if "://" in self._endpoint else address
+            return self._parts._replace(query=urlencode(query)).geturl()
+        credentials = self._parts.netloc.rpartition("@")[0]
         return self._parts._replace(netloc=f"{credentials}@{address}" if credentials else address).geturl()
 
     @property
@@ -133,6 +141,10 @@ class Proxy:
             if point < 0:
                 return fault
         return None
+
+
+def _with_scheme(endpoint: str) -> str:
+    return endpoint if "://" in endpoint else f"//{endpoint}"
 
 
 class _Link:

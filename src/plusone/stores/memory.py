@@ -75,6 +75,9 @@ class MemoryStore:
         self._counters: dict[str, _Counter] = {}
         self._removal_due_ms = 0
 
+    async def setup(self, *, dry_run: bool) -> Sequence[str]:
+        return ()
+
     async def open(self) -> None:
         pass
 

@@ -114,6 +114,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     sessions_kept_minutes: int = 5
     batches_per_call: int = 256
     """How many counters one call of `apply` takes at most."""
+    name_bytes: int = 255
+    """The longest name that it keeps apart from all others."""
     calls_in_flight: int = 2
     """How many calls of `apply` are worth having under way at once."""
     tested_on: str = ""
@@ -121,7 +123,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store(Protocol):
-    """A datastore behind plusone. Five methods; what only some can do is a protocol of its own.
+    """A datastore behind plusone. Six methods; what only some can do is a protocol of its own.
 
     Every error that leaves a store is one of `plusone.errors`: `StoreUnavailable` (definitely not applied, worth
     another try), `StoreRefused` and `CorruptRecord` (definitely not applied, no use to repeat), and `OutcomeUnknown`
@@ -131,8 +133,19 @@ class Store(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
+    async def setup(self, *, dry_run: bool) -> Sequence[str]:
+        """Create or migrate what the datastore needs, and say so: each step as its own language puts it.
+
+        With `dry_run` nothing is changed: the steps are those that would be. Idempotent, and safe while others count;
+        what is there already is no step. Needs no `open`, and leaves nothing connected. Raises what `apply` would.
+        """
+        ...
+
     async def open(self) -> None:
-        """Connect, and create or migrate the schema where that is safe. Idempotent."""
+        """Connect, and do what `setup` would where that is safe; where it is not, and is needed, say to run it.
+
+        Idempotent.
+        """
         ...
 
     async def apply(self, batch: Sequence[GuardedAdd]) -> Sequence[Answer | PlusoneError]:

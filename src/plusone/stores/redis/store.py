@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +17,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from plusone.clock import Clock
 from plusone.errors import CorruptRecord, OutcomeUnknown, PlusoneError, StoreUnavailable
+from plusone.stores import resources
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
 from plusone.stores.redis import listing
 from plusone.stores.redis.connections import Connections, command
@@ -28,7 +28,7 @@ from plusone.stores.redis.packing import corrupt, pack_call, unpack_answers, unp
 from plusone.stores.redis.settings import Settings
 from plusone.stores.registry import StoreURL
 
-SCRIPT: Final = files(__package__).joinpath("step.lua").read_bytes()
+SCRIPT: Final = resources.text(__package__, "step.lua").encode()
 SCRIPT_ID: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 
 _log = logging.getLogger("plusone.redis")
@@ -71,6 +71,10 @@ class RedisStore:
         if settings.replica is not None:
             self.replica = Connections(settings.connector(*settings.replica), settings.connections)
         self._opened = False
+
+    async def setup(self, *, dry_run: bool) -> Sequence[str]:
+        """Nothing: keys are made when they are counted, and the script is loaded by whoever needs it."""
+        return ()
 
     async def open(self) -> None:
         """Raises `StoreRefused` for a server that is too old; warns of one that may drop keys for want of memory."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 from plusone.errors import StoreRefused
+from plusone.stores.resources import migrations
 from plusone.stores.sqlite.errors import is_busy
 from plusone.stores.sqlite.statements import sql
 
@@ -53,6 +53,15 @@ def connect_reader(path: Path, busy_seconds: float) -> sqlite3.Connection:
     )
 
 
+def missing(path: Path, busy_seconds: float) -> Sequence[str]:
+    """The statements of the schema that the file has not seen; all of them if there is no file yet."""
+    seen = 0
+    if path.exists():
+        with contextlib.closing(connect_reader(path, busy_seconds)) as connection:
+            seen = _schema_version(connection, path)
+    return [statement for statements in _migrations()[seen:] for statement in statements]
+
+
 def begin(connection: sqlite3.Connection, busy_seconds: float) -> None:
     """Take the write lock, waiting for another process for so long. Raises `sqlite3.Error`."""
     when_free(lambda: connection.execute("BEGIN IMMEDIATE"), time.monotonic() + busy_seconds)
@@ -73,13 +82,13 @@ def when_free(action: Callable[[], T], deadline: float) -> T:
 
 def _migrate(connection: sqlite3.Connection, path: Path, deadline: float) -> None:
     """Run the scripts that the file has not seen, all in one transaction."""
-    scripts = _scripts()
+    scripts = _migrations()
     if _schema_version(connection, path) == len(scripts):
         return
     when_free(lambda: connection.execute("BEGIN IMMEDIATE"), deadline)
     # Asked again: another process may have done it meanwhile. After an error the caller closes, which rolls back.
-    for script in scripts[_schema_version(connection, path) :]:
-        for statement in _statements(script.read_text(encoding="utf-8")):
+    for statements in scripts[_schema_version(connection, path) :]:
+        for statement in statements:
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {len(scripts)}")
     connection.execute("COMMIT")
@@ -92,7 +101,7 @@ def _schema_version(connection: sqlite3.Connection, path: Path) -> int:
         if application or version or tables:
             raise StoreRefused(f"SQLite, {path}: a database of another application; name another file")
         return 0
-    newest = len(_scripts())
+    newest = len(_migrations())
     if version > newest:
         raise StoreRefused(
             f"SQLite, {path}: written by a newer plusone (schema {version}, this one knows {newest}); update plusone"
@@ -100,16 +109,5 @@ def _schema_version(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-def _scripts() -> list[Traversable]:
-    """The schema from nothing to the newest, in order."""
-    return sorted(files(__package__).joinpath("schema").iterdir(), key=lambda script: script.name)
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-    assert not statement.strip(), "a schema script ends within a statement"
+def _migrations() -> Sequence[Sequence[str]]:
+    return migrations(__package__)

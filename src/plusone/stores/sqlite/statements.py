@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from importlib.resources import files
 from typing import Any, Final
+
+from plusone.stores import resources
 
 ROWS_MAX: Final = 256
 _PLACEHOLDERS: Final = re.compile(r"\(\?(?:, \?)*\)")
@@ -13,7 +14,7 @@ _PLACEHOLDERS: Final = re.compile(r"\(\?(?:, \?)*\)")
 
 def sql(name: str) -> str:
     """The text of a file of this folder."""
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return resources.text(__package__, name)
 
 
 class ManyRows:

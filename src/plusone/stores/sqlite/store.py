@@ -11,6 +11,7 @@ another thread is within SQLite leaves the locks of that moment taken in the chi
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -24,8 +25,9 @@ from plusone.errors import ConfigurationError, PlusoneError, StoreRefused
 from plusone.stores import paging
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
 from plusone.stores.registry import StoreURL
-from plusone.stores.sqlite.connection import SQLITE_OLDEST
+from plusone.stores.sqlite.connection import SQLITE_OLDEST, connect_writer, missing
 from plusone.stores.sqlite.database import Database
+from plusone.stores.sqlite.errors import translate
 from plusone.stores.sqlite.statements import sql
 from plusone.stores.sqlite.writer import Writer
 
@@ -99,6 +101,16 @@ class SQLiteStore:
         self._database: Database | None = None
         self._inherited: list[Database] = []
 
+    async def setup(self, *, dry_run: bool) -> Sequence[str]:
+        try:
+            steps = await asyncio.to_thread(missing, self.path, self._busy_timeout)
+            if steps and not dry_run:
+                self._make_folder()
+                await asyncio.to_thread(self._migrate)
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+        return steps
+
     async def open(self) -> None:
         """Create the file if need be. Raises `ConfigurationError` if its folder cannot be, else what `apply` would."""
         if self._database is not None:
@@ -109,10 +121,7 @@ class SQLiteStore:
         if sqlite3.sqlite_version_info < SQLITE_OLDEST:
             oldest = ".".join(map(str, SQLITE_OLDEST))
             raise ConfigurationError(f"sqlite: Python has SQLite {sqlite3.sqlite_version} here; {oldest} is the oldest")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"sqlite: cannot make the folder {self.path.parent}: {error.strerror}") from error
+        self._make_folder()
         writer = Writer(
             self.path,
             self._clock,
@@ -159,6 +168,15 @@ class SQLiteStore:
         database, self._database = self._database, None
         if database is not None and database.pid == os.getpid():
             await database.close()
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"sqlite: cannot make the folder {self.path.parent}: {error.strerror}") from error
+
+    def _migrate(self) -> None:
+        connect_writer(self.path, self._synchronous, self._busy_timeout).close()
 
     def _open_here(self) -> Database:
         if self._database is None:

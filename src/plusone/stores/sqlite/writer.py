@@ -13,9 +13,9 @@ import msgspec
 from plusone.clock import Clock
 from plusone.errors import PlusoneError
 from plusone.stores.protocol import Answer, GuardedAdd, TokenRecord
+from plusone.stores.record import Row, step, token_records
 from plusone.stores.sqlite.connection import begin, connect_writer
 from plusone.stores.sqlite.errors import translate
-from plusone.stores.sqlite.record import Row, step
 from plusone.stores.sqlite.statements import ManyRows, sql
 
 T = TypeVar("T")
@@ -127,7 +127,8 @@ class Writer:
         tokens: list[Any] = []
         for request in requests:
             row = rows[request.key]
-            answer = step(row, request, now_ms, recorded)
+            known = [recorded[row.id, token.token] for token in request.tokens if (row.id, token.token) in recorded]
+            answer = step(row, request, now_ms, known)
             answers.append(answer)
             if not row.change:
                 continue
@@ -135,7 +136,7 @@ class Writer:
             if row.id == 0:
                 row.id = self._new_id(connection)
             if request.tokens and isinstance(answer, Answer) and answer.status == "applied":
-                for record in _records(request, answer):
+                for record in token_records(request, answer):
                     recorded[row.id, record.token] = record
                     tokens += (row.id, *msgspec.structs.astuple(record), now_ms + self._token_retention_ms)
         _write(connection, changed.values())
@@ -233,10 +234,3 @@ def _write(connection: sqlite3.Connection, rows: Collection[Row]) -> None:
         row.change = 0
     _UPDATE.run(connection, updated)
     _WRITE.run(connection, written)
-
-
-def _records(request: GuardedAdd, before: Answer) -> list[TokenRecord]:
-    """What is recorded under the tokens of a request that was answered so."""
-    assert before.value is not None
-    state = (before.value, before.revision, before.exists)
-    return [TokenRecord(token.token, token.data, *(token.before or state)) for token in request.tokens]

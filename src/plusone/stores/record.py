@@ -1,15 +1,19 @@
-"""A counter's row in memory, and the one step upon it. No SQL here, and no clock."""
+"""A counter's record in memory, and the one step upon it: for stores that decide in Python. No I/O, and no clock.
+
+The last writer's session stands in the row itself, the others in JSON that is untouched while the writer stays the
+same: what a hot counter writes at every batch is small, and the rest is only copied.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
 
 from plusone.errors import CorruptRecord, PlusoneError
-from plusone.stores.protocol import Answer, GuardedAdd, TokenRecord
-from plusone.stores.sessions import crowded, make_room
+from plusone.stores.protocol import Answer, GuardedAdd, Record, TokenRecord
+from plusone.stores.sessions import SESSION_KEPT_MS, crowded, make_room
 
 
 class Session(msgspec.Struct, array_like=True, frozen=True):
@@ -23,10 +27,10 @@ class Session(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Row(msgspec.Struct, array_like=True, gc=False):
-    """A row of `counters`, in the order of load.sql; changed in place by the step."""
+    """A counter's record as a store loads it; changed in place by the step."""
 
     id: int
-    """0: not in the database."""
+    """The store's own; 0: not in the datastore."""
     key: str
     value: int = 0
     revision: int = 0
@@ -41,7 +45,12 @@ class Row(msgspec.Struct, array_like=True, gc=False):
     written_ms: int = 0
     others: str = "{}"
     change: Literal[0, 1, 2] = 0
-    """What is not in the database yet: 0 nothing, 1 what update.sql writes, 2 more than that."""
+    """What is not in the datastore yet: 0 nothing; 1 value, revision, updated and the last writer's session; 2 more."""
+
+    def record(self, now_ms: int) -> Record:
+        """What a reader is told of it."""
+        alive = self.expires_ms is None or self.expires_ms > now_ms
+        return Record(self.value if alive else 0, self.revision, alive, self.updated_ms)
 
 
 _Sessions = dict[str, Session]
@@ -50,11 +59,16 @@ _encode_sessions: Final = msgspec.json.Encoder().encode
 
 
 def step(
-    row: Row, request: GuardedAdd, now_ms: int, recorded: Mapping[tuple[int, str], TokenRecord]
+    row: Row,
+    request: GuardedAdd,
+    now_ms: int,
+    known: Sequence[TokenRecord] = (),
+    *,
+    session_kept_ms: int = SESSION_KEPT_MS,
 ) -> Answer | PlusoneError:
     """The protocol's one step. Applied, it leaves the new state in `row`; the tokens are left to the caller to write.
 
-    `recorded` has every unexpired token that the request names, by the row's id and the token.
+    `known` are those of the request's tokens that are recorded and have not expired.
     """
     others: _Sessions | None = None
     if row.writer == request.writer:
@@ -77,10 +91,8 @@ def step(
 
     alive = row.expires_ms is None or row.expires_ms > now_ms
     value = row.value if alive else 0
-    if request.tokens:
-        known = tuple(recorded[name] for token in request.tokens if (name := (row.id, token.token)) in recorded)
-        if known:
-            return Answer("missed", value, row.revision, alive, tokens=known)
+    if known:
+        return Answer("missed", value, row.revision, alive, tokens=tuple(known))
     if (
         not request.lo <= value <= request.hi
         or (request.revision is not None and request.revision != row.revision)
@@ -90,7 +102,7 @@ def step(
 
     change: Literal[1, 2] = 1
     if others is not None:
-        if not _take_over(row, others, request.writer, now_ms):
+        if not _take_over(row, others, request.writer, now_ms, session_kept_ms):
             return crowded()
         change = 2
     answer = Answer("applied", value, row.revision, alive)
@@ -114,13 +126,20 @@ def step(
     return answer
 
 
-def _take_over(row: Row, sessions: _Sessions, writer: str, now_ms: int) -> bool:
+def token_records(request: GuardedAdd, before: Answer) -> list[TokenRecord]:
+    """What is recorded under the tokens of a request that was applied to this state."""
+    assert before.value is not None
+    state = (before.value, before.revision, before.exists)
+    return [TokenRecord(token.token, token.data, *(token.before or state)) for token in request.tokens]
+
+
+def _take_over(row: Row, sessions: _Sessions, writer: str, now_ms: int, kept_ms: int) -> bool:
     """Move the last writer's session among the others and make `writer` the last; False if there is no room for it."""
     if row.writer:
         sessions[row.writer] = Session(
             row.seq, row.value_before, row.revision_before, row.existed_before, row.written_ms
         )
-    if sessions.pop(writer, None) is None and not make_room(sessions, now_ms):
+    if sessions.pop(writer, None) is None and not make_room(sessions, now_ms, kept_ms=kept_ms):
         return False
     row.writer = writer
     row.others = _encode_sessions(sessions).decode()
