@@ -6,6 +6,8 @@
 # make docs     write the generated documents
 # make bench    measure, and write the result into the README
 # make plain    what works without extras
+# make servers  install the datastores that the tests start
+# make tidb     build TiDB's server, once: 10 minutes
 PYTHON ?= python3
 PORT ?= 8000
 STORE ?= sqlite:data/counters.db
@@ -14,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 PLAIN_TESTS := tests/unit tests/conformance/test_memory.py tests/conformance/test_sqlite.py --ignore tests/unit/test_docs.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick soak bench docs check plain servers constraints clean
+.PHONY: help run test quick soak bench docs check plain servers tidb constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -55,8 +57,14 @@ plain: .venv/dev
 	.venv-plain/bin/python -m pytest $(PLAIN_TESTS)
 
 # What the tests start; without it, the tests that need it are skipped and say so.
-servers:
-	@tools/install-servers redis-server
+servers: .venv/dev
+	@tools/install-servers redis-server mariadb-server:mariadbd 'postgresql:/usr/lib/postgresql/*/bin/postgres' \
+		etcd-server:etcd maven:mvn default-jdk-headless:javac
+	@$(BIN)/python -m tests.servers.build dynamodb mongo
+
+# TiDB from its sources: 7 to 13 minutes and 4.5 GB of Go's caches, once.
+tidb: .venv/dev
+	@$(BIN)/python -m tests.servers.build tidb
 
 constraints: .venv/dev
 	@{ head -1 constraints.txt; $(BIN)/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.new
