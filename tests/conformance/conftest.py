@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-_MODULES = ("harness", "steps", "records", "tokens", "names", "facade", "facade_tokens", "faults")
+_MODULES = ("harness", "steps", "records", "tokens", "names", "facade", "facade_tokens", "faults", "crashes")
 pytest.register_assert_rewrite(*(f"tests.conformance.{module}" for module in _MODULES))
 
 from plusone.clock import Clock  # noqa: E402

@@ -10,19 +10,26 @@ A store's test module inherits `FaultSuite` beside `ConformanceSuite` and suppli
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import TypeAlias
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, TypeAlias
 
 from plusone import Counters
 from plusone.clock import Clock
+from plusone.errors import PlusoneError
 from plusone.lab.proxy import Fault, Faults, Proxy
 from plusone.statistics import Limits
-from plusone.stores.protocol import Store
+from plusone.stores.protocol import Answer, GuardedAdd, Store
 from plusone.stores.registry import make_store
-from tests.conformance.harness import DAY_MS, A, add, apply, asynchronous, closing, opened, state, told
+from tests.conformance.harness import DAY_MS, NewStore, add, apply, asynchronous, closing, opened, state, told
 
 IsApply: TypeAlias = Callable[[bytes], bool]
+
+INCREMENTS: Final = 20_000 if os.environ.get("PLUSONE_TEST_SOAK") else 2_000
+CALLERS: Final = 4
+"""So few, that a batch has few increments, and there are many batches for a fault to befall."""
+EXPECTED: Final = range(1, INCREMENTS + 1)
 
 
 def every(number: int, fault: Fault) -> dict[int, Fault]:
@@ -52,62 +59,88 @@ async def count(counters: Counters, name: str, *, callers: int, each: int) -> li
     return sorted(value for values in await asyncio.gather(*(caller() for _ in range(callers))) for value in values)
 
 
+class Twice:
+    """A store whose every `apply` reaches the datastore twice. The second one's answer is lost."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.repeated = 0
+        self.capabilities = store.capabilities
+        self.setup, self.open, self.check, self.close = store.setup, store.open, store.check, store.close
+        self.read = store.read
+
+    async def apply(self, batch: Sequence[GuardedAdd]) -> Sequence[Answer | PlusoneError]:
+        first, second = await asyncio.gather(self._store.apply(batch), self._store.apply(batch), return_exceptions=True)
+        self.repeated += not isinstance(second, BaseException)
+        if isinstance(first, BaseException):
+            raise first
+        return first
+
+
+async def _counts_once(store_url: str, faults: Faults, attempt_timeout: float = 3.0) -> None:
+    """Count through these faults, of which there is one kind: every value is answered once, and the counter has it."""
+    [fault] = set(faults.schedule.values())
+    async with through(store_url, faults, attempt_timeout) as (counters, proxy):
+        assert await count(counters, "hot", callers=CALLERS, each=INCREMENTS // CALLERS) == list(EXPECTED)
+        assert (await counters.get("hot")).value == INCREMENTS
+        assert proxy.counts[fault] == proxy.counts["requests"] // 20 >= 20
+        statistics = counters.statistics
+        assert statistics.ambiguous_total + statistics.failures_total >= 20
+        assert statistics.unknown_total == 0
+
+
 class FaultSuite:
     @asynchronous
     async def test_lost_replies_count_once(self, store_url: str, is_apply: IsApply) -> None:
         """A batch whose reply is lost is sent again unchanged, and answered with the stored before."""
-        faults = Faults(schedule=every(5, "cut_after_request"), matcher=is_apply)
-        async with through(store_url, faults) as (counters, proxy):
-            assert await count(counters, "hot", callers=64, each=50) == list(range(1, 3_201))
-            assert (await counters.get("hot")).value == 3_200
-            assert proxy.counts["cut_after_request"] == proxy.counts["requests"] // 5 >= 10
-            assert counters.statistics.ambiguous_total >= proxy.counts["cut_after_request"]
-            assert counters.statistics.unknown_total == 0
+        await _counts_once(store_url, Faults(schedule=every(20, "cut_after_request"), matcher=is_apply))
 
     @asynchronous
     async def test_lost_requests_count_once(self, store_url: str, is_apply: IsApply) -> None:
         """A batch that never arrived is applied by its repetition."""
-        faults = Faults(schedule=every(5, "cut_before_request"), matcher=is_apply)
-        async with through(store_url, faults) as (counters, proxy):
-            assert await count(counters, "hot", callers=64, each=50) == list(range(1, 3_201))
-            assert (await counters.get("hot")).value == 3_200
-            assert proxy.counts["cut_before_request"] == proxy.counts["requests"] // 5 >= 10
+        await _counts_once(store_url, Faults(schedule=every(20, "cut_before_request"), matcher=is_apply))
 
     @asynchronous
     async def test_late_requests_count_once(self, store_url: str, is_apply: IsApply) -> None:
         """Requests that arrive after their writer gave them up and sent them again: duplicates, or ghosts."""
-        faults = Faults(schedule=every(5, "delay"), delay_ms=60, matcher=is_apply)
-        async with through(store_url, faults, attempt_timeout=0.03) as (counters, proxy):
-            assert await count(counters, "hot", callers=64, each=50) == list(range(1, 3_201))
+        faults = Faults(schedule=every(20, "delay"), delay_ms=120, matcher=is_apply)
+        async with through(store_url, faults, attempt_timeout=0.06) as (counters, proxy):
+            assert await count(counters, "hot", callers=CALLERS, each=INCREMENTS // CALLERS) == list(EXPECTED)
             while proxy.in_flight:
-                assert (await counters.get("hot")).value == 3_200
-            assert (await counters.get("hot")).value == 3_200
-            assert proxy.counts["ghosts"] >= 10
+                assert (await counters.get("hot")).value == INCREMENTS
+            assert (await counters.get("hot")).value == INCREMENTS
+            assert proxy.counts["ghosts"] >= 20
 
     @asynchronous
     async def test_swallowed_requests_count_once(self, store_url: str, is_apply: IsApply) -> None:
         """A half-open connection answers nothing: the attempt times out and another connection takes over."""
-        faults = Faults(schedule=every(5, "half_open"), matcher=is_apply)
-        async with through(store_url, faults, attempt_timeout=0.03) as (counters, proxy):
-            assert await count(counters, "hot", callers=64, each=50) == list(range(1, 3_201))
-            assert (await counters.get("hot")).value == 3_200
-            assert proxy.counts["half_open"] >= 10
+        faults = Faults(schedule=every(20, "half_open"), matcher=is_apply)
+        await _counts_once(store_url, faults, attempt_timeout=0.1)
+
+    @asynchronous
+    async def test_every_request_twice_counts_once(self, new_store: NewStore) -> None:
+        """Each batch goes out twice at the same time, over connections of their own: which one is first is open."""
+        twice = Twice(new_store())
+        async with Counters(twice, limits=Limits(timeout=60)) as counters:
+            assert await count(counters, "hot", callers=CALLERS, each=INCREMENTS // CALLERS) == list(EXPECTED)
+            assert (await counters.get("hot")).value == INCREMENTS
+            assert twice.repeated >= 20
 
     @asynchronous
     async def test_bounds_hold_when_replies_are_lost(self, store_url: str, is_apply: IsApply) -> None:
         """Outcomes of a repeated batch are those of its first time, rejections included."""
         faults = Faults(schedule=every(3, "cut_after_request"), matcher=is_apply)
-        async with through(store_url, faults) as (one, proxy), through(store_url, faults) as (two, _):
+        async with through(store_url, faults) as (one, near), through(store_url, faults) as (two, far):
 
             async def caller(counters: Counters) -> list[tuple[bool, int]]:
-                return [told(await counters.increment("seats", ceiling=300))[:2] for _ in range(10)]
+                return [told(await counters.increment("seats", ceiling=300))[:2] for _ in range(160)]
 
-            answers = await asyncio.gather(*(caller((one, two)[number % 2]) for number in range(64)))
+            answers = await asyncio.gather(*(caller((one, two)[number % 2]) for number in range(4)))
             outcomes = [outcome for each in answers for outcome in each]
             assert sorted(value for applied, value in outcomes if applied) == list(range(1, 301))
             assert [value for applied, value in outcomes if not applied] == [300] * 340
             assert (await one.get("seats")).value == 300
-            assert proxy.counts["cut_after_request"] >= 1
+            assert near.counts["cut_after_request"] + far.counts["cut_after_request"] >= 20
 
     @asynchronous
     async def test_tokens_sets_and_deletes_survive_lost_replies(self, store_url: str, is_apply: IsApply) -> None:
@@ -126,18 +159,25 @@ class FaultSuite:
             assert proxy.counts["cut_after_request"] == proxy.counts["requests"] // 2 >= 20
 
     @asynchronous
-    async def test_a_ghost_does_nothing(self, store_url: str, is_apply: IsApply) -> None:
-        """A batch that is delivered after its writer closed its seq and moved on is refused."""
-        faults = Faults(schedule={1: "delay"}, delay_ms=300, matcher=is_apply)
-        async with Proxy(store_url, faults) as proxy, opened(store_at(store_url)) as direct:
-            async with opened(store_at(proxy.url)) as held:
-                attempt = asyncio.ensure_future(held.apply([add(1_000, seq=1, writer=A)]))
-                while not proxy.counts["delay"]:
-                    assert await state(direct) == (0, 0, False)
+    async def test_ghosts_do_nothing(self, store_url: str, is_apply: IsApply) -> None:
+        """Batches that are delivered after their writers closed the seq and moved on are refused."""
+        keys = [f"default/{number}" for number in range(20)]
+        faults = Faults(schedule=dict.fromkeys(range(1, 21), "delay"), delay_ms=2_000, matcher=is_apply)
+        async with Proxy(store_url, faults) as proxy, opened(store_at(store_url)) as direct, AsyncExitStack() as stack:
+            writers = [await stack.enter_async_context(opened(store_at(proxy.url))) for _ in keys]
+            attempts = [
+                asyncio.ensure_future(writer.apply([add(1_000, key=key)]))
+                for writer, key in zip(writers, keys, strict=True)
+            ]
+            while proxy.counts["delay"] < 20:
+                assert await state(direct, keys[0]) == (0, 0, False)
+            for attempt in attempts:
                 attempt.cancel()
-                await asyncio.wait([attempt])
-            await apply(direct, closing(seq=1))
-            await apply(direct, add(1, seq=2))
-            while not proxy.counts["ghosts"]:
-                assert await state(direct) == (1, 1, True)
-            assert await state(direct) == (1, 1, True)
+            await asyncio.wait(attempts)
+            await stack.aclose()
+            for key in keys:
+                await apply(direct, closing(seq=1, key=key))
+                await apply(direct, add(1, seq=2, key=key))
+            while proxy.counts["ghosts"] < 20:
+                assert [await state(direct, key) for key in keys] == [(1, 1, True)] * 20
+            assert [await state(direct, key) for key in keys] == [(1, 1, True)] * 20

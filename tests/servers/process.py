@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -31,14 +32,24 @@ class ServerProcess:
     """A server, started in `with` and gone behind it, its folder too.
 
     `command` gives the arguments for a port and a folder, `is_ready` asks the server at a port whether it serves yet.
+    `user` is whom it runs as, if not as ourselves: the folder is theirs then.
     """
 
+    stop_signal = signal.SIGTERM
+
     def __init__(
-        self, name: str, command: Callable[[int, Path], Sequence[str]], is_ready: Callable[[int], bool]
+        self,
+        name: str,
+        command: Callable[[int, Path], Sequence[str]],
+        is_ready: Callable[[int], bool],
+        user: str | None = None,
     ) -> None:
         self.name = name
+        self.user = user
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix=f"plusone-{name}-"))
+        if user is not None:
+            shutil.chown(self.folder, user)
         self._command = command
         self._is_ready = is_ready
         self._log = self.folder / "log"
@@ -66,7 +77,13 @@ class ServerProcess:
         """Start it on its port, with what its folder holds, and return when it is ready."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command(self.port, self.folder), cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                self._command(self.port, self.folder),
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                user=self.user,
             )
         deadline = time.monotonic() + STARTS_WITHIN_SECONDS
         while not self._is_ready(self.port):
@@ -80,11 +97,15 @@ class ServerProcess:
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has."""
-        self._end(signal.SIGTERM)
+        assert self._process is not None
+        self._process.send_signal(self.stop_signal)
+        self._process.wait(ENDS_WITHIN_SECONDS)
 
     def kill(self) -> None:
-        """End it as a crash would."""
-        self._end(signal.SIGKILL)
+        """End it as a crash would, with whatever processes it started."""
+        self._signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait(ENDS_WITHIN_SECONDS)
 
     def restart(self) -> None:
         """Kill it, and start it again on the same port and folder."""
@@ -129,11 +150,6 @@ class ServerProcess:
                 self.kill()
         shutil.rmtree(self.folder)
 
-    def _end(self, how: signal.Signals) -> None:
-        self._signal(how)
-        assert self._process is not None
-        self._process.wait(ENDS_WITHIN_SECONDS)
-
     def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+        """To the server and the processes that it started: they are a session of their own."""
+        os.killpg(self.pid, number)
