@@ -30,6 +30,10 @@ REASONS: Final[Mapping[str, Reason]] = {
         "time is the datastore's own, which no test can move",
         lambda capabilities: capabilities.ttl_clock == "datastore",
     ),
+    "bounded tokens": Reason(
+        "it keeps as many tokens as it is given",
+        lambda capabilities: capabilities.tokens_per_counter is None,
+    ),
     "listing": Reason("it cannot list", lambda capabilities: not capabilities.lists),
 }
 

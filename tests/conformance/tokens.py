@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from typing import Final
 
+import pytest
+
+from plusone.errors import NotCounted
 from plusone.stores.protocol import Answer, TokenRecord
 from plusone.types import MAX, MIN
 from tests.conformance.harness import (
@@ -184,3 +187,28 @@ class TokenRules:
             assert await known_tokens(store, "t") == ["t"]
             world.advance(2)
             assert await known_tokens(store, "t") == []
+
+    @asynchronous
+    async def test_a_full_counter_refuses_new_tokens(self, new_store: NewStore, world: World) -> None:
+        """Unexpired tokens are never dropped: one more than `tokens_per_counter` is refused, until some have expired."""
+        async with opened(new_store(clock=world.clock, token_retention_ms=10_000)) as store:
+            requires(store.capabilities, "bounded tokens")
+            requires(store.capabilities, "a clock to move")
+            count, size = store.capabilities.tokens_per_counter or 0, store.capabilities.tokens_per_batch
+            tokens = [f"order-{number:06}" for number in range(count)]
+            batches = [tokens[start : start + size] for start in range(0, count, size)]
+            for seq, batch in enumerate(batches, start=1):
+                before = (seq - 1, seq - 1, seq > 1)
+                answer = await apply(store, with_tokens(store, add(seq=seq, acked=seq - 1), before, *batch))
+                assert answer == Answer("applied", *before)
+            done = len(batches)
+            one_more = with_tokens(store, add(seq=done + 1, acked=done), (done, done, True), "one more")
+            with pytest.raises(NotCounted):
+                await apply(store, one_more)
+            assert [await known_tokens(store, *batch) for batch in batches] == batches
+            assert await apply(store, add(seq=done + 1, acked=done)) == Answer("applied", done, done, True)
+            world.advance(10_001)
+            one_more = with_tokens(store, add(seq=done + 2, acked=done + 1), (done + 1, done + 1, True), "one more")
+            assert await apply(store, one_more) == Answer("applied", done + 1, done + 1, True)
+            assert await known_tokens(store, "one more") == ["one more"]
+            assert await known_tokens(store, *batches[0]) == []
