@@ -190,7 +190,7 @@ class TokenRules:
 
     @asynchronous
     async def test_a_full_counter_refuses_new_tokens(self, new_store: NewStore, world: World) -> None:
-        """Unexpired tokens are never dropped: one more than `tokens_per_counter` is refused, until some have expired."""
+        """Unexpired tokens are never dropped: one above `tokens_per_counter` is refused, until some have expired."""
         async with opened(new_store(clock=world.clock, token_retention_ms=10_000)) as store:
             requires(store.capabilities, "bounded tokens")
             requires(store.capabilities, "a clock to move")
