@@ -23,8 +23,8 @@ from typing import Final
 import plusone
 from bench import servers
 from bench.callers import event_loop
-from bench.library import CALLERS, opened
 from bench.measure import Pair, Side
+from bench.plain import CALLERS, opened
 from plusone.types import Operation
 
 MANY: Final = 1_000_000

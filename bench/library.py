@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import csv
 import subprocess
@@ -16,21 +15,10 @@ import plusone
 from bench import servers
 from bench.callers import SPREAD, Call, event_loop, microseconds, rate, spread_names
 from bench.measure import Pair, Side
+from bench.plain import CALLERS, opened
 
-CALLERS: Final = 256
 _BENCHMARK_CLIENTS: Final = 64
 _BENCHMARK_FIRST_REQUESTS: Final = 20_000
-
-
-@contextlib.contextmanager
-def opened(runner: asyncio.Runner, url: str) -> Iterator[plusone.Counters]:
-    """Counters that live on the runner's loop."""
-    counters = plusone.open(url)
-    runner.run(counters.__aenter__())
-    try:
-        yield counters
-    finally:
-        runner.run(counters.close())
 
 
 @contextlib.contextmanager

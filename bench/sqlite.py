@@ -10,8 +10,9 @@ from pathlib import Path
 
 from bench import servers
 from bench.callers import event_loop, rate, spread_names
-from bench.library import CALLERS, increments, opened
+from bench.library import increments
 from bench.measure import Pair, Side
+from bench.plain import CALLERS, opened
 
 _SCHEMA = "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID"
 _INCREMENT = "INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value"

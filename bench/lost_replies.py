@@ -1,0 +1,166 @@
+"""What a lost reply does to a count: each datastore's plain increment and ours through the same proxy.
+
+python -m bench.lost_replies             all that can be started here
+python -m bench.lost_replies redis etcd  some of them
+
+A caller that gets an error asks again, as everybody does, until there is an answer. Of the plain increment's replies 1%
+is lost after the datastore acted, of ours 10%. What a counter then has too much was counted twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+
+import plusone
+from bench import redis
+from bench.plain import Plain
+from bench.servers import Missing
+from plusone.lab.proxy import Faults, Proxy
+
+PLAIN: Final = (redis.PLAIN,)
+JSON: Final = Path("docs/lost-replies.json")
+INCREMENTS: Final = 5_000
+CALLERS: Final = 20
+LOST: Final = 0.01
+LOST_OF_OURS: Final = 0.1
+"""More of ours: combined, they are so few that 1% of them would be next to nothing."""
+_PAUSE_SECONDS: Final = 0.01
+"""The most that a caller waits before it asks again."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One datastore: what its counter was when all increments had been acknowledged, and what it took."""
+
+    name: str
+    title: str
+    recipe: str
+    plain: int
+    """What the counter was after the plain increments."""
+    plain_lost: int
+    """Replies lost."""
+    plain_errors: int
+    """Errors that callers saw, and answered by asking again."""
+    ours: int
+    ours_lost: int
+    ours_errors: int
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A run: what docs/lost-replies.json holds."""
+
+    measured: str
+    increments: int
+    callers: int
+    plain_lost: float
+    """The share of replies that was lost."""
+    ours_lost: float
+    lines: Sequence[Line]
+
+
+Increment: TypeAlias = Callable[[], Awaitable[object]]
+
+
+async def measure(plain: Plain, url: str) -> Line:
+    """Count with the plain increment, then with ours, each on a counter of its own."""
+    name = f"lost-replies-{random.randrange(10**9)}"
+    async with _lossy(url, LOST) as proxy:
+        async with plain.connect(proxy.url) as client:
+            plain_errors = await _count(lambda: client.increment(name))
+        plain_lost = proxy.counts["cut_after_request"]
+    async with plain.connect(url) as client:
+        value = await client.read(name)
+    async with _lossy(url, LOST_OF_OURS) as proxy:
+        async with plusone.open(proxy.url, timeout=60) as counters:
+            ours_errors = await _count(lambda: counters.increment(name))
+        ours_lost = proxy.counts["cut_after_request"]
+    async with plusone.open(url) as counters:
+        ours = (await counters.get(name)).value
+    return Line(plain.name, plain.title, plain.recipe, value, plain_lost, plain_errors, ours, ours_lost, ours_errors)
+
+
+def _lossy(url: str, share: float) -> AbstractAsyncContextManager[Proxy]:
+    return Proxy(url, Faults(rates={"cut_after_request": share}, seed=1))
+
+
+async def _count(increment: Increment) -> int:
+    """Have all increments acknowledged; how many errors that took."""
+    errors = 0
+
+    async def caller() -> None:
+        nonlocal errors
+        for _ in range(INCREMENTS // CALLERS):
+            while True:
+                try:
+                    await increment()
+                    break
+                except Exception:
+                    errors += 1
+                    await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))
+
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    return errors
+
+
+def markdown(table: Table) -> str:
+    """The README's table."""
+    lines = [
+        "| datastore | what people use | replies lost | its counter | | replies lost | plusone's | |",
+        "|---|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for line in table.lines:
+        wrong, ours = line.plain - table.increments, line.ours - table.increments
+        lines.append(
+            f"| {line.title} | {line.recipe} | {line.plain_lost} | {line.plain:,} | **{wrong:+,}**"
+            f" | {line.ours_lost} | {line.ours:,} | {f'**{ours:+,}**' if ours else 'exact'} |"
+        )
+    errors = sum(line.ours_errors for line in table.lines)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{table.increments:,} increments of one counter, by {table.callers} callers that ask again until they are"
+            f" answered; of the replies {table.plain_lost:.0%} is lost after the datastore acted, of plusone's"
+            f" {table.ours_lost:.0%}, since they are fewer. Errors that its callers saw: {errors}. Measured on"
+            f" {table.measured} by `python -m bench.lost_replies`.",
+        ]
+    )
+
+
+def main(names: Sequence[str]) -> int:
+    unknown = set(names) - {plain.name for plain in PLAIN}
+    if unknown:
+        print(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(plain.name for plain in PLAIN)}")
+        return 2
+    chosen = [plain for plain in PLAIN if not names or plain.name in names]
+    lines: list[Line] = []
+    console = Console()
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(chosen))
+        for plain in chosen:
+            progress.update(task, description=plain.name)
+            try:
+                with plain.server() as url:
+                    lines.append(asyncio.run(measure(plain, url)))
+            except Missing as missing:
+                console.print(f"[bold red]{plain.name} was not measured:[/] {missing}")
+            progress.advance(task)
+    table = Table(datetime.now(UTC).date().isoformat(), INCREMENTS, CALLERS, LOST, LOST_OF_OURS, lines)
+    print(markdown(table))
+    if not names:
+        JSON.write_bytes(msgspec.json.format(msgspec.json.encode(table), indent=2) + b"\n")
+    return int(any(line.ours != INCREMENTS for line in lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,69 @@
+"""The plain increment of a datastore's driver, as people write it: what plusone is compared with.
+
+Each datastore's module beside this one has a `PLAIN`; entries.py and lost_replies.py take them from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Protocol
+
+import msgspec
+
+import plusone
+from bench.callers import event_loop, rate, spread_names
+from bench.measure import Pair
+
+CALLERS = 256
+
+
+class Client(Protocol):
+    """The driver, connected, with its own defaults."""
+
+    async def increment(self, name: str) -> object: ...
+
+    async def read(self, name: str) -> int: ...
+
+
+class Plain(msgspec.Struct, frozen=True):
+    """A datastore, its driver, and the increment that people write with it."""
+
+    name: str
+    title: str
+    """The server, as the tables name it: with what makes it durable."""
+    recipe: str
+    """The increment in a few words."""
+    server: Callable[[], AbstractContextManager[str]]
+    """Starts the server; gives the store URL of an empty place on it. Raises `bench.servers.Missing`."""
+    connect: Callable[[str], AbstractAsyncContextManager[Client]]
+    """A client for as many callers as ask, at the host and port that a store URL names."""
+
+
+@contextlib.contextmanager
+def opened(runner: asyncio.Runner, url: str) -> Iterator[plusone.Counters]:
+    """Counters that live on the runner's loop."""
+    counters = plusone.open(url)
+    runner.run(counters.__aenter__())
+    try:
+        yield counters
+    finally:
+        runner.run(counters.close())
+
+
+@contextlib.contextmanager
+def against(plain: Plain, *, spread: bool) -> Iterator[Pair]:
+    """256 callers, each awaiting one increment after the other, on either side; one hot counter or 5,000."""
+    with plain.server() as url, event_loop(fast=True) as runner, opened(runner, url) as counters:
+        connection = plain.connect(url)
+        client = runner.run(connection.__aenter__())
+        ours, theirs = (spread_names(), spread_names()) if spread else (lambda: "votes", lambda: "votes-plain")
+        try:
+            yield Pair(
+                rate(runner, CALLERS, lambda: counters.increment(ours())),
+                rate(runner, CALLERS, lambda: client.increment(theirs())),
+            )
+        finally:
+            runner.run(connection.__aexit__(None, None, None))
