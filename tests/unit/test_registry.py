@@ -59,6 +59,46 @@ def test_a_redacted_url_has_no_password(url: str, redacted: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("etcd://a:1,b,[::1]:3,[::2]", (("a", 1), ("b", 7), ("::1", 3), ("::2", 7))),
+        ("redis+sentinel://me:p@ss,w:rd@a,b:2/main/0?prefix=x:", (("a", 7), ("b", 2))),
+        ("redis://host:6379/0", (("host", 6379),)),
+        ("redis://host", (("host", 7),)),
+    ],
+)
+def test_a_url_may_name_several_hosts(url: str, hosts: tuple[tuple[str, int], ...]) -> None:
+    parsed = StoreURL.parse(url)
+    assert parsed.hosts(7) == hosts
+    assert "p@ss" not in parsed.redacted()
+    assert parsed.redacted().endswith(url.rpartition("@")[2])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "etcd://a:1,",
+        "etcd://,a:1",
+        "etcd://a:1,:2",
+        "etcd://a:1,b:0",
+        "etcd://a:1,b:x",
+        "etcd://a:1,b:99999",
+        "etcd://a:1,secret@b:2:3",
+        "redis://a:1,b:2",  # takes one
+    ],
+)
+def test_malformed_hosts_are_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="not a store URL: its host or port is malformed") as caught:
+        StoreURL.parse(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_url_without_hosts_is_refused_where_one_is_needed() -> None:
+    with pytest.raises(ConfigurationError, match="etcd: the store URL names no host"):
+        StoreURL.parse("etcd://").hosts(7)
+
+
+@pytest.mark.parametrize(
     "url", ["redis://:secret@host:port/0", "redis://:secret/1@host/0", "redis://:secret@[::1/0", "//:secret@host"]
 )
 def test_what_is_wrong_with_a_url_is_said_without_its_password(url: str) -> None:

@@ -22,6 +22,9 @@ STORES: Final = {
 EXTRAS: Final = {"redis": "redis", "rediss": "redis"}
 """Which extra of the package brings a scheme's driver; a scheme that is not here needs none."""
 
+SEVERAL_HOSTS: Final = frozenset({"etcd", "redis+cluster", "rediss+cluster", "redis+sentinel"})
+"""Schemes whose URL may name several hosts, separated by commas."""
+
 
 class StoreURL(msgspec.Struct, frozen=True):
     """A store URL taken apart. A store takes each query parameter it knows; what is left over is an error."""
@@ -36,7 +39,10 @@ class StoreURL(msgspec.Struct, frozen=True):
         # The parsers' own messages are not passed on: after an unescaped "/", a password is a port to them.
         try:
             parts = urlsplit(text)
-            _ = parts.port
+            if parts.scheme in SEVERAL_HOSTS:
+                _hosts(parts)
+            else:
+                _ = parts.port
         except ValueError:
             raise ConfigurationError(
                 "not a store URL: its host or port is malformed; a password's special characters are percent-encoded"
@@ -59,6 +65,13 @@ class StoreURL(msgspec.Struct, frozen=True):
     @property
     def path(self) -> str:
         return unquote(self.parts.path)
+
+    def hosts(self, default_port: int) -> tuple[tuple[str, int], ...]:
+        """The hosts and ports, in the order in which the URL names them. Raises `ConfigurationError` for none."""
+        found = _hosts(self.parts)
+        if not found:
+            raise ConfigurationError(f"{self.scheme}: the store URL names no host")
+        return tuple((host, default_port if port is None else port) for host, port in found)
 
     def redacted(self) -> str:
         """The URL without its password, for messages and logs."""
@@ -84,6 +97,18 @@ class StoreURL(msgspec.Struct, frozen=True):
         if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
             raise ConfigurationError(f"{self.scheme}: {name} must be an integer from {lowest} to {highest}")
         return int(text)
+
+
+def _hosts(parts: SplitResult) -> list[tuple[str, int | None]]:
+    """Each host with its port, if it has one; raises `ValueError` for what is neither."""
+    named = parts.netloc.rpartition("@")[2]
+    found: list[tuple[str, int | None]] = []
+    for text in named.split(",") if named else ():
+        part = urlsplit(f"//{text}")
+        if not part.hostname or part.port == 0:
+            raise ValueError(text)
+        found.append((part.hostname, part.port))
+    return found
 
 
 class StoreClass(Protocol):
