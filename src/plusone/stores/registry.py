@@ -68,7 +68,10 @@ class StoreURL(msgspec.Struct, frozen=True):
 
     def hosts(self, default_port: int) -> tuple[tuple[str, int], ...]:
         """The hosts and ports, in the order in which the URL names them. Raises `ConfigurationError` for none."""
-        found = _hosts(self.parts)
+        try:
+            found = _hosts(self.parts)
+        except ValueError:
+            found = []
         if not found:
             raise ConfigurationError(f"{self.scheme}: the store URL names no host")
         return tuple((host, default_port if port is None else port) for host, port in found)
@@ -76,6 +79,8 @@ class StoreURL(msgspec.Struct, frozen=True):
     def redacted(self) -> str:
         """The URL without its password, for messages and logs."""
         userinfo, at, host = self.parts.netloc.rpartition("@")
+        if len(found) > 1 and self.scheme not in SEVERAL_HOSTS:
+            raise ConfigurationError(f"{self.scheme}: the store URL must name one host")
         user, colon, _ = userinfo.partition(":")
         return self.text.replace(self.parts.netloc, f"{user}{colon and ':***'}{at}{host}", 1)
 
