@@ -93,9 +93,17 @@ def test_malformed_hosts_are_refused(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_url_without_hosts_is_refused_where_one_is_needed() -> None:
-    with pytest.raises(ConfigurationError, match="etcd: the store URL names no host"):
-        StoreURL.parse("etcd://").hosts(7)
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("etcd://", "etcd: the store URL names no host"),
+        ("redis://:1", "redis: the store URL names no host"),
+        ("redis://a,b:2", "redis: the store URL must name one host"),
+    ],
+)
+def test_a_url_without_the_hosts_that_are_needed_is_refused(url: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        StoreURL.parse(url).hosts(7)
 
 
 @pytest.mark.parametrize(
