@@ -1,0 +1,108 @@
+"""A real server of MongoDB's protocol for tests (mongo-java-server), or the user's own at `PLUSONE_TEST_MONGODB_URL`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from plusone.clock import Clock
+from plusone.stores.mongodb.store import MongoDBStore
+from plusone.stores.registry import StoreURL
+from tests.servers import build
+from tests.servers.process import ServerProcess
+
+USERS_URL: Final = os.environ.get("PLUSONE_TEST_MONGODB_URL")
+DAY_MS: Final = 86_400_000
+
+
+def why_not() -> str | None:
+    """Why no server can be started here; None if one can."""
+    try:
+        build.folder("mongo")
+    except build.Unavailable as unavailable:
+        return f"{unavailable}, or set PLUSONE_TEST_MONGODB_URL"
+    return None
+
+
+def skip_without_mongo(*, own: bool = False) -> None:
+    """Skip the module that calls this where no server can be had; `own` if the user's does not do. Fails in CI."""
+    reason = why_not()
+    if reason is None or (USERS_URL and not own):
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason, allow_module_level=True)
+
+
+def mongo_server(*, keeps: bool = False) -> ServerProcess:
+    """With `keeps`, what it acknowledged survives the end of its process; else the last second may be lost."""
+
+    def command(port: int, folder: Path) -> Sequence[str]:
+        built = build.folder("mongo")
+        java = ("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+        return (*java, "-cp", f"{built}/lib/*:{built}", "Main", str(port), str(folder / "data"), _commits(keeps))
+
+    return ServerProcess("mongo-java-server", command, _answers)
+
+
+def _commits(keeps: bool) -> str:
+    return "each" if keeps else "second"
+
+
+@contextmanager
+def shared_url() -> Iterator[str]:
+    """The URL of a server for many tests: the user's, or one that is started."""
+    if USERS_URL:
+        yield USERS_URL
+        return
+    with mongo_server() as server:
+        yield url_of(server)
+
+
+def url_of(server: ServerProcess, **parameters: str | int) -> str:
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    return f"mongodb://127.0.0.1:{server.port}/plusone" + (f"?{query}" if query else "")
+
+
+def own_collection(url: str) -> Generator[str]:
+    """The URL with a collection of its own, which is dropped behind it."""
+    name = f"test-{secrets.token_hex(8)}"
+    yield url + ("&" if "?" in url else "?") + f"collection={name}"
+    with client(url) as mongo:
+        mongo[urlsplit(url).path.removeprefix("/")].drop_collection(name)
+
+
+def store_at(url: str, *, clock: Clock | None = None, token_retention_ms: int = DAY_MS) -> MongoDBStore:
+    return MongoDBStore.from_url(StoreURL.parse(url), clock=clock or Clock(), token_retention_ms=token_retention_ms)
+
+
+@asynccontextmanager
+async def opened(store: MongoDBStore) -> AsyncIterator[MongoDBStore]:
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def client(url: str) -> MongoClient[dict[str, Any]]:
+    """PyMongo's own client, for what a test does beside the store."""
+    return MongoClient(url.partition("?")[0].rpartition("/")[0])
+
+
+def _answers(port: int) -> bool:
+    try:
+        with MongoClient("127.0.0.1", port, serverSelectionTimeoutMS=500) as mongo:
+            mongo.admin.command("ping")
+    except PyMongoError:
+        return False
+    return True
