@@ -17,12 +17,19 @@ STORES: Final = {
     "sqlite": "plusone.stores.sqlite.store:SQLiteStore",
     "redis": "plusone.stores.redis.store:RedisStore",
     "rediss": "plusone.stores.redis.store:RedisStore",
+    "mongodb": "plusone.stores.mongodb.store:MongoDBStore",
+    "mongodb+srv": "plusone.stores.mongodb.store:MongoDBStore",
+    "documentdb": "plusone.stores.mongodb.store:MongoDBStore",
 }
 
-EXTRAS: Final = {"redis": "redis", "rediss": "redis"}
+EXTRAS: Final = {
+    "mongodb": "mongodb",
+    "mongodb+srv": "mongodb",
+    "documentdb": "mongodb",
+    "redis": "redis", "rediss": "redis"}
 """Which extra of the package brings a scheme's driver; a scheme that is not here needs none."""
 
-SEVERAL_HOSTS: Final = frozenset({"etcd", "redis+cluster", "rediss+cluster", "redis+sentinel"})
+SEVERAL_HOSTS: Final = frozenset({"etcd", "mongodb", "documentdb", "redis+cluster", "rediss+cluster", "redis+sentinel"})
 """Schemes whose URL may name several hosts, separated by commas."""
 
 
