@@ -199,6 +199,7 @@ class Front:
     async def _publish(self) -> None:
         while True:
             await asyncio.sleep(PUBLISH_SECONDS)
+            self._stores.tell_of_gaps()
             try:
                 self._metrics.publish()
             except OSError as error:  # a full disk, say: counting goes on

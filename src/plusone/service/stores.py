@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import msgspec
+import structlog
 
 import plusone
 from plusone.config import Settings
@@ -14,6 +16,8 @@ from plusone.errors import PlusoneError
 from plusone.service.messages import rfc3339_ms
 from plusone.service.problems import UnknownStore
 from plusone.statistics import Statistics
+
+_log = structlog.stdlib.get_logger("plusone.service")
 
 
 class GapReport(msgspec.Struct, frozen=True):
@@ -60,19 +64,31 @@ class Stores:
             )
             for name, url in settings.stores.items()
         }
+        self._gaps_told: dict[str, int] = {}
 
     async def open(self) -> None:
-        """Connect to each; raises what the first that cannot be reached raises, its name in front."""
-        for name, counters in self._counters.items():
-            try:
-                await counters.__aenter__()
-            except PlusoneError as error:
-                error.args = (f"store {name}: {error}", *error.args[1:])
-                raise
+        """Connect to each. Raises what the first that cannot be reached raises, its name in front, and closes all."""
+        try:
+            for name, counters in self._counters.items():
+                with _named(name):
+                    await counters.__aenter__()
+        except BaseException:
+            # Nobody closes what never served. What brought us here says more than what may come of closing.
+            with contextlib.suppress(PlusoneError):
+                await self.close()
+            raise
 
     async def close(self) -> None:
-        """Answer everything that waits, and let go of the datastores."""
-        await asyncio.gather(*(counters.close() for counters in self._counters.values()))
+        """Answer everything that waits, and let go of the datastores: of all, then raise what the first raised."""
+
+        async def close(name: str, counters: Counters) -> None:
+            with _named(name):
+                await counters.close()
+
+        closing = (close(name, counters) for name, counters in self._counters.items())
+        for failure in await asyncio.gather(*closing, return_exceptions=True):
+            if failure is not None:
+                raise failure
 
     def named(self, name: str) -> Counters:
         """The counters of one store; raises `UnknownStore`."""
@@ -84,6 +100,18 @@ class Stores:
     def statistics(self) -> Mapping[str, Statistics]:
         """What each store's combiner did."""
         return {name: counters.statistics for name, counters in self._counters.items()}
+
+    def tell_of_gaps(self) -> None:
+        """Log which stores had lost acknowledged operations since this was last called.
+
+        The counters themselves log each of them, and do not know which store they are on.
+        """
+        for name, counters in self._counters.items():
+            total = counters.statistics.gaps_total
+            if total > self._gaps_told.get(name, 0):
+                times = total - self._gaps_told.get(name, 0)
+                _log.error("a store had lost acknowledged operations", store=name, times=times)
+            self._gaps_told[name] = total
 
     async def readiness(self) -> Readiness:
         """Ask every store."""
@@ -100,3 +128,13 @@ class Stores:
         except PlusoneError as error:
             return StoreReport(False, str(error), gaps)
         return StoreReport(True, None, gaps)
+
+
+@contextlib.contextmanager
+def _named(store: str) -> Iterator[None]:
+    """Put the store's name in front of what its errors say."""
+    try:
+        yield
+    except PlusoneError as error:
+        error.args = (f"store {store}: {error}", *error.args[1:])
+        raise
