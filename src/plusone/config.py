@@ -2,6 +2,7 @@
 
 The file has the names of `Settings` as its keys, and a table `[stores]` from names to store URLs. The environment has
 them as `PLUSONE_PORT` and so on, with `PLUSONE_STORE` for the URL of the default store; lists are separated by commas.
+The settings of the classic routes are there without the prefix too, as they are where those routes come from.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from msgspec import Meta
 
 from plusone.errors import ConfigurationError
 from plusone.statistics import DEADLINE_SECONDS_MAX, TOKEN_RETENTION_SECONDS_MAX, WAITING_MAX
+from plusone.types import MAX
 
 DEFAULT_PATH: Final = "plusone.toml"
 DEFAULT_STORE: Final = "default"
 ENVIRONMENT_PREFIX: Final = "PLUSONE_"
+WITHOUT_PREFIX: Final = ("USE_CONDITIONAL_WRITES", "MAX_COUNTER_VALUE", "MOMENTO_CACHE_NAME")
+"""What the environment says of the classic routes for whoever moves from them; with the prefix it wins."""
+MOMENTO_STORE: Final = "momento"
 _NOT_OURS: Final = (
     "PLUSONE_TEST_",  # where the test suite finds servers
     # Kubernetes gives every container of a namespace the addresses of its services, under these names if one is called
@@ -59,6 +64,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether `GET /hit/{name}` counts. A GET that changes state is also followed by crawlers and prefetchers."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call the service, and count, from a browser; `*` for all. Others may not count."""
+    use_conditional_writes: bool = False
+    """Classic routes: whether counters stop at `max_counter_value`."""
+    max_counter_value: Annotated[int, Meta(ge=0, le=MAX)] = 10
+    """Classic routes: where they stop."""
+    momento_cache_name: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,255}\Z")] | None = None
+    """If set, and `stores` has no `momento`, that store is `momento://` and this name."""
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -95,6 +106,8 @@ def load(
             flag = f"--{key.replace('_', '-')}"
             _known(key, "store", flag)
             take(key, value, flag)
+    if values.get("momento_cache_name") is not None:
+        stores.setdefault(MOMENTO_STORE, f"momento://{values['momento_cache_name']}")
     return Settings(stores=stores, **values)
 
 
@@ -114,6 +127,9 @@ def _from_file(path: str | Path | None, take: Callable[..., None]) -> None:
 
 
 def _from_environment(environ: Mapping[str, str], take: Callable[..., None]) -> None:
+    for variable in WITHOUT_PREFIX:
+        if text := environ.get(variable):  # there an empty one is none
+            take(variable.lower(), text, variable, text=True)
     for variable, text in environ.items():
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable.startswith(_NOT_OURS):
             continue
@@ -136,5 +152,6 @@ def _convert(value: object, kind: Any, found: str, *, text: bool = False) -> Any
     try:
         return msgspec.convert(value, kind, strict=not text)
     except msgspec.ValidationError as error:
-        allowed = f"; allowed are {', '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
+        choices = ("true", "false") if kind is bool else get_args(kind) if get_origin(kind) is Literal else ()
+        allowed = f"; allowed are {', '.join(choices)}" if choices else ""
         raise ConfigurationError(f"{found}: {error}{allowed}") from None

@@ -8,6 +8,7 @@ from itertools import count
 import httpx
 import pytest
 
+from tests.servers.process import ServerProcess
 from tests.service.running import Running
 
 _numbers = count()
@@ -16,9 +17,16 @@ SETTINGS = """
 body_bytes_max = 1_000_000
 hit_route = true
 cors_origins = ["https://shop.example"]
+use_conditional_writes = true
+max_counter_value = 3
 [stores]
 default = "memory://"
 second = "memory://"
+dynamo = "memory://"
+redis = "memory://"
+momento = "memory://"
+docdb = "memory://"
+tidb = "memory://"
 """
 
 
@@ -41,10 +49,15 @@ def name() -> str:
 
 
 @pytest.fixture
-def redis_url() -> Iterator[str]:
-    """A Redis of the test's own."""
-    from tests.servers.redis import redis_server, skip_without_redis, url_of
+def redis() -> Iterator[ServerProcess]:
+    """A Redis of the test's own, which keeps nothing on disk."""
+    from tests.servers.redis import redis_server, skip_without_redis
 
     skip_without_redis(own=True)
     with redis_server() as server:
-        yield url_of(server)
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis: ServerProcess) -> str:
+    return f"redis://127.0.0.1:{redis.port}/0"

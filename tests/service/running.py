@@ -14,6 +14,7 @@ from types import TracebackType
 
 import httpx
 
+from plusone.config import ENVIRONMENT_PREFIX, WITHOUT_PREFIX
 from tests.servers.process import free_port
 
 COMMAND = Path(sys.executable).with_name("plusone")
@@ -24,7 +25,11 @@ STOP_SECONDS = 40.0
 
 def clean_environment() -> dict[str, str]:
     """This process's environment without settings of the service."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PLUSONE_")}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(ENVIRONMENT_PREFIX) and name not in WITHOUT_PREFIX
+    }
 
 
 class Running:

@@ -50,6 +50,33 @@ def test_the_environment_has_lists_and_booleans_as_text() -> None:
     assert settings.hit_route is True
 
 
+def test_the_classic_routes_settings_are_in_the_environment_as_such_too(tmp_path: Path) -> None:
+    defaults = load()
+    assert (defaults.use_conditional_writes, defaults.max_counter_value, defaults.momento_cache_name) == (
+        False,
+        10,
+        None,
+    )
+    (tmp_path / "plusone.toml").write_text("use_conditional_writes = true\nmax_counter_value = 20\n")
+    assert (load().use_conditional_writes, load().max_counter_value) == (True, 20)
+    bare = {"USE_CONDITIONAL_WRITES": "false", "MAX_COUNTER_VALUE": "30"}
+    settings = load(environ=bare)
+    assert (settings.use_conditional_writes, settings.max_counter_value) == (False, 30)
+    settings = load(environ={"PLUSONE_MAX_COUNTER_VALUE": "40", **bare})
+    assert (settings.use_conditional_writes, settings.max_counter_value) == (False, 40)
+    assert load(environ={"MAX_COUNTER_VALUE": ""}).max_counter_value == 20
+
+
+def test_a_momento_cache_is_a_store_unless_there_is_one(tmp_path: Path) -> None:
+    environ = {"MOMENTO_CACHE_NAME": "my-cache"}
+    assert load(environ=environ).stores == {"default": "sqlite:data/counters.db", "momento": "momento://my-cache"}
+    assert load(environ={**environ, "PLUSONE_MOMENTO_CACHE_NAME": "other"}).stores["momento"] == "momento://other"
+    (tmp_path / "plusone.toml").write_text('[stores]\nmomento = "memory://"\n')
+    assert load(environ=environ).stores["momento"] == "memory://"
+    (tmp_path / "plusone.toml").write_text('momento_cache_name = "counts"\n')
+    assert load().stores["momento"] == "momento://counts"
+
+
 def test_where_the_test_suite_finds_servers_is_no_setting() -> None:
     assert load(environ={"PLUSONE_TEST_REDIS_URL": "redis://localhost"}) == Settings()
 
@@ -74,6 +101,11 @@ def test_what_kubernetes_says_of_a_service_named_plusone_is_no_setting() -> None
         ('store = "memory://"', "plusone.toml: unknown setting 'store'"),
         ('port = "80"', "plusone.toml: port: Expected `int`, got `str`"),
         ("port = 0", "plusone.toml: port: Expected `int` >= 1"),
+        (
+            'use_conditional_writes = "true"',
+            "plusone.toml: use_conditional_writes: Expected `bool`, got `str`; allowed are",
+        ),
+        ("max_counter_value = 9223372036854775808", "plusone.toml: max_counter_value: Expected `int` <="),
         ("port = true", "plusone.toml: port: Expected `int`, got `bool`"),
         ("timeout = nan", "plusone.toml: timeout: Expected `float` >= 0.001"),
         ("timeout = 61", "plusone.toml: timeout: Expected `float` <= 60.0"),
@@ -95,6 +127,15 @@ def test_a_wrong_file_is_told_the_key_and_the_source(tmp_path: Path, content: st
     [
         ({"PLUSONE_PRT": "1"}, {}, "environment variable PLUSONE_PRT: unknown setting 'prt'; known are store, host"),
         ({"PLUSONE_PORT": "http"}, {}, "PLUSONE_PORT: Expected `int`, got `str`"),
+        (
+            {"USE_CONDITIONAL_WRITES": "maybe"},
+            {},
+            "USE_CONDITIONAL_WRITES: Expected `bool`, got `str`; allowed are true, ",
+        ),
+        ({"MAX_COUNTER_VALUE": "ten"}, {}, "MAX_COUNTER_VALUE: Expected `int`, got `str`"),
+        ({"MAX_COUNTER_VALUE": "-1"}, {}, "MAX_COUNTER_VALUE: Expected `int` >= 0"),
+        ({"PLUSONE_MAX_COUNTER_VALUE": "-1"}, {}, "PLUSONE_MAX_COUNTER_VALUE: Expected `int` >= 0"),
+        ({"MOMENTO_CACHE_NAME": "a/b"}, {}, "MOMENTO_CACHE_NAME: Expected `str` matching regex"),
         ({}, {"port": 70_000}, "--port: Expected `int` <= 65535"),
         ({}, {"log_level": "loud"}, "--log-level: Invalid enum value 'loud'; allowed are debug, info, warning, error"),
         ({}, {"colour": "red"}, "--colour: unknown setting 'colour'"),

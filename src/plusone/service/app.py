@@ -15,6 +15,7 @@ from litestar.openapi import OpenAPIConfig
 import plusone
 from plusone.config import Settings
 from plusone.errors import InvalidRequest, PlusoneError
+from plusone.service.classic import classic_routes
 from plusone.service.front import Front
 from plusone.service.metrics import Metrics
 from plusone.service.openapi import complete
@@ -53,11 +54,12 @@ def make_app(settings: Settings, shared: Path | None = None) -> Front:
     stores = Stores(settings)
     metrics = Metrics(stores.statistics, shared)
     framework = Litestar(
-        [*counter_routes(), *SYSTEM_ROUTES, *([hit] if settings.hit_route else [])],
+        [*counter_routes(), *classic_routes(), *SYSTEM_ROUTES, *([hit] if settings.hit_route else [])],
         state=State(
             {
                 "stores": stores,
                 "metrics": metrics,
+                "settings": settings,
                 "bulk_items_max": settings.bulk_items_max,
                 "document": document(settings),
             }
@@ -80,7 +82,9 @@ def document(settings: Settings) -> dict[str, Any]:
     """The OpenAPI document of the service with these settings."""
     description = _DESCRIPTION.format(retention=_duration(settings.token_retention))
     config = OpenAPIConfig("plusone", plusone.__version__, description=description)
-    schema = Litestar(counter_routes(), openapi_config=config, logging_config=None).openapi_schema.to_schema()
+    schema = Litestar(
+        [*counter_routes(), *classic_routes()], openapi_config=config, logging_config=None
+    ).openapi_schema.to_schema()
     complete(schema)
     return schema
 

@@ -58,6 +58,21 @@ class OutcomeAnswer(msgspec.Struct, frozen=True):
     at: str
 
 
+class ClassicAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A classic route's answer to an increment that was applied."""
+
+    counter: Number
+    use_conditional_writes: bool
+    """Whether there is a maximum."""
+
+
+class ClassicRefusal(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A classic route's answer at the maximum."""
+
+    error: str
+    use_conditional_writes: bool
+
+
 class CounterAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A counter as it was read."""
 
