@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 import plusone
 from plusone import cli, errors
 from plusone.cli.printing import EXIT_CODES, exit_code
+from plusone.config import ENVIRONMENT_PREFIX, WITHOUT_PREFIX
 from plusone.counters import Counters
 from plusone.stores import registry
 from plusone.types import Outcome, utc
@@ -23,7 +24,7 @@ from plusone.types import Outcome, utc
 def _a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for variable in list(os.environ):
-        if variable.startswith("PLUSONE_"):
+        if variable.startswith(ENVIRONMENT_PREFIX) or variable in WITHOUT_PREFIX:
             monkeypatch.delenv(variable)
 
 
@@ -109,7 +110,7 @@ def test_bounds_and_preconditions_are_exit_code_5() -> None:
         (["increment", ""], "plusone: name must be 1 to 255 bytes of UTF-8; this one has 0\n"),
         (["increment", "a", "--by", "9223372036854775808"], "plusone: by is beyond 64 bits"),
         (["increment", "a", "--ttl", "0"], "plusone: ttl must be a number of seconds"),
-        (["get", "a", "--store", "mongo://h"], "plusone: unknown store scheme 'mongo'; known are memory, sqlite"),
+        (["get", "a", "--store", "mongo://h"], "plusone: unknown store scheme 'mongo'; known are "),
         (["get", "a", "--config", "none.toml"], "plusone: none.toml: there is no such file\n"),
         (["get", "a", "--timeout", "61"], "plusone: --timeout: Expected `float` <= 60.0\n"),
         (["list", "--limit", "0"], "plusone: limit must be an integer from 1 to 1000\n"),
@@ -190,19 +191,131 @@ def test_stores_shows_what_each_promises() -> None:
     assert "SQLite (sqlite:)" in shown
     assert "linearizable" in shown
     found = json.loads(run("stores", "--json").stdout)
-    assert [store["title"] for store in found[:2]] == ["Memory", "SQLite"]
-    assert [store["schemes"] for store in found[:2]] == [["memory"], ["sqlite"]]
-    assert len(found) == 3
+    schemes = {store["title"]: store["schemes"] for store in found}
+    assert (schemes["Memory"], schemes["SQLite"]) == (["memory"], ["sqlite"])
+    assert len(found) == len(set(registry.STORES.values()))
+    for store in found:
+        assert store.get("tested_on") or store["not_installed"]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_stores_is_whole_at_every_width(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.STORES, "absent", "absent_driver.store:AbsentStore")
+    monkeypatch.setitem(registry.EXTRAS, "absent", "absent")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = run("stores").stdout
+    assert max(map(len, shown.splitlines())) <= columns
+    words = shown.split()
+    assert "…" not in shown
+    for store in json.loads(run("stores", "--json").stdout):
+        for text in (store["title"], store.get("durable"), store.get("survives_failover"), store.get("tested_on")):
+            assert all(word in words for word in (text or "").split()), text
+    tested = [line for line in shown.splitlines() if line.startswith("tested on")]
+    assert len(tested) == shown.count("\nlongest name")
 
 
 def test_a_store_without_its_driver_is_shown_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.STORES, "absent", "absent_driver.store:AbsentStore")
-    monkeypatch.setitem(registry.EXTRAS, "absent", "absent")
+    for scheme in ("absent", "absent+tls"):
+        monkeypatch.setitem(registry.STORES, scheme, "absent_driver.store:AbsentStore")
+        monkeypatch.setitem(registry.EXTRAS, scheme, "absent")
     assert json.loads(run("stores", "--json").stdout)[-1] == {
         "title": "absent",
-        "not installed": "absent: its driver is not installed; run: pip install 'plusone[absent]'",
+        "schemes": ["absent", "absent+tls"],
+        "not_installed": "pip install 'plusone[absent]'",
     }
-    assert "pip install 'plusone[absent]'" in " ".join(run("stores").stdout.split())
+    lines = [line.rstrip() for line in run("stores").stdout.splitlines()]
+    assert lines[-3:-1] == ["absent (absent:, absent+tls:)", f"not installed{' ' * 19}pip install 'plusone[absent]'"]
+
+
+def test_a_driver_that_will_not_load_breaks_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_driver.py").write_text("raise ImportError('libdriver.so.5: cannot open shared object file')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(registry.STORES, "broken", "broken_driver:BrokenStore")
+    monkeypatch.setitem(registry.EXTRAS, "broken", "broken")
+    found = json.loads(run("stores", "--json").stdout)
+    assert len(found) == len(set(registry.STORES.values()))
+    assert found[-1]["problem"] == "libdriver.so.5: cannot open shared object file"
+    assert "its driver says" in run("stores").stdout
+
+
+def test_a_dry_run_of_setup_prints_the_steps_and_makes_nothing(tmp_path: Path) -> None:
+    shown = run("setup", "sqlite:data/counters.db", "--dry-run").stdout
+    assert shown.startswith("sqlite:data/counters.db\n  would do:\n")
+    assert "CREATE TABLE counters" in shown
+    assert "ready" not in shown
+    assert list(tmp_path.iterdir()) == []
+    prepared = answer("setup", "sqlite:data/counters.db", "--dry-run")
+    assert list(tmp_path.iterdir()) == []
+    assert (prepared["dry_run"], prepared["ready"]) == (True, None)
+    assert prepared["steps"]
+
+
+def test_setup_makes_what_is_missing_once(tmp_path: Path) -> None:
+    planned = answer("setup", "sqlite:counters.db", "--dry-run")["steps"]
+    first = answer("setup", "sqlite:counters.db")
+    assert first == {
+        "store": "sqlite:counters.db",
+        "url": "sqlite:counters.db",
+        "dry_run": False,
+        "steps": planned,
+        "ready": True,
+    }
+    run("increment", "votes", "--store", "sqlite:counters.db")
+    assert run("setup", "sqlite:counters.db").stdout == "sqlite:counters.db\n  nothing to do\n  ready\n"
+    assert run("setup", "sqlite:counters.db", "--dry-run").stdout == "sqlite:counters.db\n  nothing to do\n"
+    assert answer("get", "votes", "--store", "sqlite:counters.db")["value"] == 1
+
+
+def test_setup_takes_a_name_a_url_or_all_that_are_configured(tmp_path: Path) -> None:
+    Path("plusone.toml").write_text('[stores]\ndefault = "sqlite:a.db"\nother = "sqlite:b.db"\nfar = "memory://"\n')
+    assert run("setup", "far").stdout == "far: memory://\n  nothing to do\n  ready\n"
+    assert run("setup", "other").stdout.startswith("other: sqlite:b.db\n  done:\n")
+    assert not Path("a.db").exists()
+    lines = [json.loads(line) for line in run("setup", "--json").stdout.splitlines()]
+    assert [(line["store"], bool(line["steps"]), line["ready"]) for line in lines] == [
+        ("default", True, True),
+        ("other", False, True),
+        ("far", False, True),
+    ]
+
+
+def test_setup_says_which_store_could_not_be_set_up_and_why(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    Path("plusone.toml").write_text('[stores]\ndefault = "memory://"\nother = "sqlite:file/counters.db"\n')
+    failed = run("setup", exit_code=2)
+    assert failed.stdout == "default: memory://\n  nothing to do\n  ready\n"
+    assert failed.stderr.startswith("plusone: store other: sqlite: ")
+    assert run("setup", "none://here", exit_code=2).stderr.startswith("plusone: unknown store scheme 'none'")
+    assert run("setup", "nothing", exit_code=2).stderr.startswith("plusone: not a store URL")
+
+
+def test_setup_of_a_server_says_ready_or_that_it_is_out_of_reach_and_never_a_password() -> None:
+    redis = pytest.importorskip("tests.servers.redis")
+    redis.skip_without_redis(own=True)
+    with redis.redis_server() as server:
+        url = redis.url_of(server)
+        assert run("setup", url).stdout == f"{url}\n  nothing to do\n  ready\n"
+        server.kill()
+        failed = run("setup", url.replace("//", "//me:secret@"), exit_code=3)
+        assert "ready" not in failed.stdout
+        assert "Redis: " in failed.stderr
+        assert "secret" not in failed.output
+        as_json = run("setup", url, "--json", exit_code=3)
+    assert json.loads(as_json.stdout)["ready"] is False
+    assert json.loads(as_json.stderr)["code"] == "store-unavailable"
+
+
+def test_a_spinner_is_for_terminals_only() -> None:
+    plain = program("setup", "memory://", "--json")
+    assert (plain.returncode, plain.stderr) == (0, "")
+    terminal, theirs = os.openpty()
+    try:
+        shown = program("setup", "memory://", "--json", stderr=theirs, environ={**os.environ, "TERM": "xterm"})
+        assert json.loads(shown.stdout)["ready"] is True
+        assert "setting up memory://" in os.read(terminal, 65_536).decode()
+    finally:
+        os.close(terminal)
+        os.close(theirs)
 
 
 def test_the_version_is_the_packages() -> None:
@@ -218,12 +331,12 @@ def test_shells_complete_commands(shell: str) -> None:
 
 
 def program(
-    *arguments: str, environ: dict[str, str] | None = None, before: str = ""
+    *arguments: str, environ: dict[str, str] | None = None, before: str = "", stderr: int = subprocess.PIPE
 ) -> subprocess.CompletedProcess[str]:
     """The program in a process of its own, after `before` was run there."""
     script = f"import sys; sys.argv[0] = 'plusone'; from plusone import cli\n{before}\ncli.main()"
     command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ)
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=60, env=environ)
 
 
 DEFECT = "def fails(*_, **__): raise RuntimeError('two\\nlines')\ncli.load = fails"

@@ -12,22 +12,20 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
 import typer.core
 
 import plusone
-from plusone.cli.printing import explained, print_counters, print_json, print_rows, print_stores, promises
+from plusone.cli.installed import NotInstalled, known, schemes_by_class
+from plusone.cli.preparing import prepare, targets
+from plusone.cli.printing import absence, explained, print_counters, print_json, print_rows, print_stores, promises
 from plusone.config import DEFAULT_STORE, load
 from plusone.counters import Counters
 from plusone.errors import ConfigurationError
-from plusone.stores.registry import STORES, store_class
 from plusone.types import Consistency, Outcome
-
-if TYPE_CHECKING:
-    from plusone.stores.protocol import Capabilities
 
 T = TypeVar("T")
 
@@ -209,17 +207,35 @@ def list_(
 
 @app.command()
 def stores(as_json: Json = False) -> None:
-    """Show what each datastore promises."""
-    found: list[Capabilities | dict[str, str]] = []
-    for scheme in dict(zip(STORES.values(), STORES, strict=True)).values():
-        try:
-            found.append(store_class(scheme).CAPABILITIES)
-        except ConfigurationError as error:
-            found.append({"title": scheme, "not installed": str(error)})
+    """Show what each datastore promises, and on which server of which version that was tested."""
+    found = [known(schemes) for schemes in schemes_by_class()]
     if as_json:
         print_json(found)
     else:
-        print_stores([store if isinstance(store, dict) else promises(store) for store in found])
+        print_stores(absence(store) if isinstance(store, NotInstalled) else promises(store) for store in found)
+
+
+@app.command()
+def setup(
+    store: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="URL", help="A store URL, or a store's name in the configuration. Without it, all configured."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would be done.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Create or migrate what a datastore needs (tables and the like), print each step, and see that it serves.
+
+    It may be run again, and while others count: what is there already is left as it is. With --json, each store is an
+    object on a line of its own.
+    """
+    with explained(as_json):
+        settings = load(config, os.environ)
+        for label, url in targets(store, settings).items():
+            prepare(label, url, settings, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from plusone.errors import ConfigurationError, InvalidRequest, NotCounted, Outco
 from plusone.types import Counter
 
 if TYPE_CHECKING:
+    from plusone.cli.installed import NotInstalled
     from plusone.stores.protocol import Capabilities
 
 EXIT_CODES: Final = {
@@ -57,7 +58,7 @@ def promises(capabilities: Capabilities) -> dict[str, str]:
     """What a store promises, in words: for `plusone stores` and the README's guarantee table."""
     kept = f"{capabilities.tokens_per_counter:,} per counter; " if capabilities.tokens_per_counter else ""
     return {
-        "title": f"{capabilities.title} ({', '.join(scheme + ':' for scheme in capabilities.schemes)})",
+        "title": _title(capabilities.title, capabilities.schemes),
         "an acknowledged count survives": capabilities.durable,
         "linearizable": "yes" if capabilities.linearizable else "no",
         "failover": capabilities.survives_failover,
@@ -69,6 +70,16 @@ def promises(capabilities: Capabilities) -> dict[str, str]:
         "longest name": f"{capabilities.name_bytes} bytes",
         "tested on": capabilities.tested_on,
     }
+
+
+def absence(store: NotInstalled) -> dict[str, str]:
+    """What there is to say of a store that is not installed."""
+    said = {"title": _title(store.title, store.schemes), "not installed": store.not_installed}
+    return said if store.problem is None else {**said, "its driver says": store.problem}
+
+
+def _title(title: str, schemes: Sequence[str]) -> str:
+    return f"{title} ({', '.join(scheme + ':' for scheme in schemes)})"
 
 
 def print_json(value: object) -> None:
