@@ -1,0 +1,1 @@
+"""PostgreSQL: counters in two tables, durable as its write-ahead log is."""

@@ -1,0 +1,125 @@
+"""What a PostgreSQL URL says, and the driver's connections that it asks for."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
+from urllib.parse import unquote
+
+import msgspec
+
+from plusone.errors import ConfigurationError
+from plusone.stores.registry import StoreURL
+
+SSLMode: TypeAlias = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
+
+_PORT: Final = 5432
+_SCHEMA: Final = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """A PostgreSQL URL, taken apart and checked. Raises `ConfigurationError`."""
+
+    host: str
+    port: int
+    database: str
+    username: str | None
+    password: str | None
+    schema: str
+    """Where the tables are."""
+    sslmode: SSLMode
+    sslrootcert: str | None
+    replica: tuple[str, int] | None
+    """Where eventual reads go."""
+    connect_timeout_ms: int
+    connections: int
+    statement_cache_size: int
+    """0: statements are prepared anew at each call, as a pooler by transaction needs it."""
+
+    @classmethod
+    def from_url(cls, url: StoreURL) -> Settings:
+        url.only(
+            "schema", "sslmode", "sslrootcert", "replica", "connect_timeout", "connections", "statement_cache_size"
+        )
+        parts = url.parts
+        database = url.path.removeprefix("/")
+        if not parts.hostname or not database or "\0" in database or parts.fragment:
+            raise ConfigurationError(
+                f"{url.scheme}: the store URL must read {url.scheme}://[user:password@]host:port/database"
+            )
+        schema = url.query.get("schema", "plusone")
+        if not _SCHEMA.fullmatch(schema):
+            raise ConfigurationError(
+                f"{url.scheme}: schema must be 1 to 63 of a-z 0-9 _, begin with no digit, and not with pg_"
+            )
+        sslmode = url.query.get("sslmode", "prefer")
+        if sslmode not in get_args(SSLMode):
+            raise ConfigurationError(f"{url.scheme}: sslmode must be one of {', '.join(get_args(SSLMode))}")
+        return cls(
+            host=parts.hostname,
+            port=parts.port or _PORT,
+            database=database,
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            schema=schema,
+            sslmode=cast(SSLMode, sslmode),
+            sslrootcert=_root_certificate(url, sslmode),
+            replica=_replica(url),
+            connect_timeout_ms=url.integer("connect_timeout", 2_000, 1, 60_000),
+            connections=url.integer("connections", 8, 1, 1_000),
+            statement_cache_size=url.integer("statement_cache_size", 100, 0, 1_000),
+        )
+
+    def arguments(self, host: str, port: int) -> Mapping[str, Any]:
+        """What asyncpg's `connect` is given. It has no time limit for statements: whoever waits for one cancels."""
+        return {
+            "host": host,
+            "port": port,
+            "database": self.database,
+            "user": self.username,
+            "password": self.password,
+            "ssl": self._tls(),
+            "timeout": self.connect_timeout_ms / 1000,
+            "command_timeout": None,
+            "statement_cache_size": self.statement_cache_size,
+            "max_cached_statement_lifetime": 0,
+            "target_session_attrs": "any",
+            "server_settings": {"application_name": "plusone"},
+        }
+
+    def _tls(self) -> ssl.SSLContext | str:
+        if self.sslmode in ("disable", "prefer"):
+            return self.sslmode
+        context = ssl.create_default_context(cafile=self.sslrootcert)
+        context.check_hostname = self.sslmode == "verify-full"
+        if self.sslmode == "require":
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+def _root_certificate(url: StoreURL, sslmode: str) -> str | None:
+    path = url.query.get("sslrootcert")
+    if path is None:
+        return None
+    if not sslmode.startswith("verify-"):
+        raise ConfigurationError(f"{url.scheme}: sslrootcert is for sslmode=verify-full or verify-ca")
+    if not Path(path).is_file():
+        raise ConfigurationError(f"{url.scheme}: sslrootcert {path!r} is no file")
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        raise ConfigurationError(f"{url.scheme}: sslrootcert {path!r} holds no certificate") from None
+    return path
+
+
+def _replica(url: StoreURL) -> tuple[str, int] | None:
+    text = url.query.get("replica")
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":") if ":" in text else (text, "", str(_PORT))
+    if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65_535:
+        raise ConfigurationError(f"{url.scheme}: replica must be host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -1,0 +1,226 @@
+"""Real PostgreSQL servers for tests, or the user's own at `PLUSONE_TEST_POSTGRESQL_URL`.
+
+Ours order text as people do, and live in a time zone of their own: what depends on either shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import asyncpg
+import pytest
+
+from plusone.clock import Clock
+from plusone.stores.postgresql.store import PostgreSQLStore
+from plusone.stores.registry import StoreURL
+from tests.servers.process import ENDS_WITHIN_SECONDS, ServerProcess
+
+T = TypeVar("T")
+
+USERS_URL: Final = os.environ.get("PLUSONE_TEST_POSTGRESQL_URL")
+DAY_MS: Final = 86_400_000
+USER: Final = "postgres"
+PASSWORD: Final = "p@ss/word"
+_QUOTED_PASSWORD: Final = "p%40ss%2Fword"
+_INSTALL: Final = (
+    "PostgreSQL is not installed: apt-get install postgresql, or set PLUSONE_TEST_POSTGRESQL_URL (as root there must"
+    " be a user postgres or nobody, for PostgreSQL does not run as root)"
+)
+
+
+def _programs() -> Path | None:
+    """The folder of the newest installed version's programs."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    beside = shutil.which("initdb")
+    return found[-1].parent if found else Path(beside).parent if beside else None
+
+
+PROGRAMS: Final = _programs()
+HAS_POSTGRESQL_SERVER: Final = PROGRAMS is not None
+
+
+def skip_without_postgresql(*, own: bool = False) -> None:
+    """Skip the module that calls this where no server can be had; `own` if the user's does not do. Fails in CI."""
+    if HAS_POSTGRESQL_SERVER or (USERS_URL and not own):
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(_INSTALL, pytrace=False)
+    pytest.skip(_INSTALL, allow_module_level=True)
+
+
+class PostgreSQLProcess(ServerProcess):
+    """The server and the processes it starts, each of which is a session of its own and gets no signal of the group."""
+
+    stop_signal = signal.SIGINT  # "fast": it does not wait for its clients
+
+    def kill(self) -> None:
+        self.pause()  # so that it starts no more of them
+        processes = self._processes()
+        self._signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait(ENDS_WITHIN_SECONDS)
+        # While one of them lives, the next server does not start.
+        deadline = time.monotonic() + ENDS_WITHIN_SECONDS
+        while any(_parent(process) is not None for process in processes):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._processes():
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def _processes(self) -> Sequence[int]:
+        """The server first, then those that it started."""
+        numbers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+        return [self.pid, *(number for number in numbers if _parent(number) == self.pid)]
+
+
+def _parent(process: int) -> int | None:
+    """The process that started this one; None if it has ended."""
+    try:
+        state, parent = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[:2]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if state == "Z" else int(parent)
+
+
+def postgresql_server(*settings: str) -> PostgreSQLProcess:
+    """A PostgreSQL that is durable as its defaults are; `settings` are of the form name=value."""
+
+    def command(port: int, folder: Path) -> Sequence[str]:
+        if not (folder / "data").exists():
+            _initialise(folder)
+        return _command(port, folder, settings)
+
+    return PostgreSQLProcess("postgresql", command, _is_ready, _system_user())
+
+
+def postgresql_standby(primary: ServerProcess) -> PostgreSQLProcess:
+    """A standby that follows `primary`."""
+
+    def command(port: int, folder: Path) -> Sequence[str]:
+        if not (folder / "data").exists():
+            source = f"host=127.0.0.1 port={primary.port} user={USER} password='{PASSWORD}'"
+            _run(folder, "pg_basebackup", "-D", "data", "-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", source)
+        return _command(port, folder, ())
+
+    return PostgreSQLProcess("postgresql-standby", command, _is_ready, _system_user())
+
+
+def _system_user() -> str | None:
+    """As whom it runs: as ourselves, but never as root."""
+    if os.getuid() != 0:
+        return None
+    names = {line.partition(":")[0] for line in Path("/etc/passwd").read_text().splitlines()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def _initialise(folder: Path) -> None:
+    """A cluster that orders text as English does, and asks everybody for a password."""
+    passwords = folder / "password"
+    passwords.write_text(PASSWORD)
+    passwords.chmod(0o644)
+    names = ("-U", USER, "--pwfile", "password", "-A", "scram-sha-256")
+    order = ("-E", "UTF8", "--locale", "C.UTF-8", "--locale-provider", "icu", "--icu-locale", "en-US")
+    _run(folder, "initdb", "-D", "data", "--no-sync", *names, *order)
+
+
+def _command(port: int, folder: Path, settings: Sequence[str]) -> Sequence[str]:
+    assert PROGRAMS is not None
+    own = ("listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={folder}")
+    places = ("timezone=Asia/Kathmandu", "log_timezone=UTC", "datestyle=sql, dmy")
+    options = [option for setting in (*own, *places, *settings) for option in ("-c", setting)]
+    return (str(PROGRAMS / "postgres"), "-D", str(folder / "data"), *options)
+
+
+def _run(folder: Path, program: str, *arguments: str) -> None:
+    assert PROGRAMS is not None
+    command = [str(PROGRAMS / program), *arguments]
+    done = subprocess.run(
+        command, cwd=folder, user=_system_user(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert done.returncode == 0, f"{program} failed:\n{done.stdout}"
+
+
+def _is_ready(port: int) -> bool:
+    assert PROGRAMS is not None
+    command = [str(PROGRAMS / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-t", "1"]
+    return subprocess.run(command).returncode == 0
+
+
+@contextmanager
+def shared_url() -> Iterator[str]:
+    """The URL of a server for many tests: the user's, or one that is started."""
+    if USERS_URL:
+        yield USERS_URL
+        return
+    with postgresql_server() as server:
+        yield url_of(server)
+
+
+def url_of(server: ServerProcess, *, user: str = f"{USER}:{_QUOTED_PASSWORD}", **parameters: str | int) -> str:
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    return f"postgresql://{user}@127.0.0.1:{server.port}/postgres" + (f"?{query}" if query else "")
+
+
+def own_schema(url: str) -> Generator[str]:
+    """The URL with a schema of its own; behind it, that schema is removed."""
+    schema = f"test_{secrets.token_hex(8)}"
+    yield url + ("&" if "?" in url else "?") + f"schema={schema}"
+    run(url, f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+
+
+def schema_of(url: str) -> str:
+    return StoreURL.parse(url).query["schema"]
+
+
+def run(url: str, *statements: str) -> None:
+    """Run statements beside the store."""
+
+    async def each() -> None:
+        async with connected(url) as connection:
+            for statement in statements:
+                await connection.execute(statement)
+
+    asyncio.run(each())
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Any]:
+    """asyncpg's own connection, for what a test does beside the store."""
+    connection = await asyncpg.connect(url.partition("?")[0])
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def store_at(url: str, *, token_retention_ms: int = DAY_MS, clock: Clock | None = None) -> PostgreSQLStore:
+    return PostgreSQLStore.from_url(StoreURL.parse(url), clock=clock or Clock(), token_retention_ms=token_retention_ms)
+
+
+@asynccontextmanager
+async def opened(store: PostgreSQLStore) -> AsyncIterator[PostgreSQLStore]:
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def while_under_way(work: Coroutine[Any, Any, T], moment: Coroutine[Any, Any, None]) -> T:
+    """What `work` comes to, when `moment` happens meanwhile."""
+    task = asyncio.ensure_future(work)
+    await moment
+    return await task
