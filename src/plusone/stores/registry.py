@@ -81,13 +81,13 @@ class StoreURL(msgspec.Struct, frozen=True):
             found = []
         if not found:
             raise ConfigurationError(f"{self.scheme}: the store URL names no host")
+        if len(found) > 1 and self.scheme not in SEVERAL_HOSTS:
+            raise ConfigurationError(f"{self.scheme}: the store URL must name one host")
         return tuple((host, default_port if port is None else port) for host, port in found)
 
     def redacted(self) -> str:
         """The URL without its password, for messages and logs."""
         userinfo, at, host = self.parts.netloc.rpartition("@")
-        if len(found) > 1 and self.scheme not in SEVERAL_HOSTS:
-            raise ConfigurationError(f"{self.scheme}: the store URL must name one host")
         user, colon, _ = userinfo.partition(":")
         return self.text.replace(self.parts.netloc, f"{user}{colon and ':***'}{at}{host}", 1)
 
