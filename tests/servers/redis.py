@@ -6,20 +6,22 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import pytest
-from redis import Redis
+from redis import Redis, RedisCluster
 
 from plusone.clock import Clock
+from plusone.stores.protocol import Store
 from plusone.stores.redis.store import RedisStore
 from plusone.stores.registry import StoreURL
 from tests.servers.process import ServerProcess
 
 USERS_URL: Final = os.environ.get("PLUSONE_TEST_REDIS_URL")
+AnyStore = TypeVar("AnyStore", bound=Store)
 DAY_MS: Final = 86_400_000
 HAS_REDIS_SERVER: Final = shutil.which("redis-server") is not None
 _INSTALL: Final = "redis-server is not installed: apt-get install redis-server, or set PLUSONE_TEST_REDIS_URL"
@@ -36,22 +38,22 @@ def skip_without_redis(*, own: bool = False) -> None:
 
 def redis_server(*options: str) -> ServerProcess:
     """A Redis that keeps nothing on disk; `options` are those of its command line."""
-    return ServerProcess("redis-server", lambda port, folder: _command(port, folder, options), _answers)
+    return ServerProcess("redis-server", lambda port, folder: server_command(port, folder, options), answers)
 
 
-def redis_replica(primary: ServerProcess) -> ServerProcess:
-    """A replica of `primary`, ready once a write to that one reaches it."""
+def redis_replica(primary: ServerProcess, number: int = 1) -> ServerProcess:
+    """The `number`-th replica of `primary`, ready once a write to that one reaches all of them."""
 
     def is_ready(port: int) -> bool:
         # Its link is up before the primary asks it for acknowledgements, and one may come of itself: so twice.
-        probes = b"SET probe 1\r\nWAIT 1 100\r\nDEL probe\r\nWAIT 1 100"
-        return _ask(primary.port, probes, replies=4) == b"+OK\r\n:1\r\n:1\r\n:1\r\n"
+        probes = b"SET probe 1\r\nWAIT %d 100\r\nDEL probe\r\nWAIT %d 100" % (number, number)
+        return _ask(primary.port, probes, replies=4) == b"+OK\r\n:%d\r\n:1\r\n:%d\r\n" % (number, number)
 
     options = ("--replicaof", "127.0.0.1", str(primary.port))
-    return ServerProcess("redis-replica", lambda port, folder: _command(port, folder, options), is_ready)
+    return ServerProcess("redis-replica", lambda port, folder: server_command(port, folder, options), is_ready)
 
 
-def _command(port: int, folder: Path, options: Sequence[str]) -> Sequence[str]:
+def server_command(port: int, folder: Path, options: Sequence[str]) -> Sequence[str]:
     place = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "")
     # A first replica is served at once, not after a wait for others to come along.
     return ("redis-server", *place, "--repl-diskless-sync-delay", "0", *options)
@@ -74,6 +76,10 @@ def url_of(server: ServerProcess, **parameters: str | int) -> str:
 
 def own_prefix(url: str) -> Generator[str]:
     """The URL with a key prefix of its own; behind it, what stands under that prefix is removed."""
+    return own_prefix_of(url, client)
+
+
+def own_prefix_of(url: str, client: Callable[[str], Redis | RedisCluster]) -> Generator[str]:
     prefix = f"test-{secrets.token_hex(8)}:"
     yield url + ("&" if "?" in url else "?") + f"prefix={prefix}"
     with client(url) as redis:
@@ -86,7 +92,7 @@ def store_at(url: str, *, token_retention_ms: int = DAY_MS) -> RedisStore:
 
 
 @asynccontextmanager
-async def opened(store: RedisStore) -> AsyncIterator[RedisStore]:
+async def opened(store: AnyStore) -> AsyncIterator[AnyStore]:
     await store.open()
     try:
         yield store
@@ -98,6 +104,13 @@ def client(url: str) -> Redis:
     """redis-py's own client, for what a test does beside the store."""
     address, _, _ = url.partition("?")
     return Redis.from_url(address, protocol=2)
+
+
+def ask(server: ServerProcess, *command: str | int) -> Any:
+    """What a server says to a command, as it says it, with its bytes decoded."""
+    with Redis(port=server.port, decode_responses=True, protocol=2) as redis:
+        redis.response_callbacks.clear()
+        return redis.execute_command(*command)
 
 
 def _ask(port: int, commands: bytes, *, replies: int = 1) -> bytes:
@@ -113,5 +126,5 @@ def _ask(port: int, commands: bytes, *, replies: int = 1) -> bytes:
     return answer
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     return _ask(port, b"PING") == b"+PONG\r\n"

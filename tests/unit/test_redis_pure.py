@@ -79,8 +79,8 @@ def test_the_url_says_it_all() -> None:
         "redis://me:p%40ss@[::1]:7000/3?wait=2&wait_timeout=50&connect_timeout=70&connections=4&prefix=x:&replica=h:1"
     )
     assert found == Settings(
-        host="::1",
-        port=7000,
+        hosts=(("::1", 7000),),
+        primary_name="",
         database=3,
         username="me",
         password="p@ss",
@@ -88,16 +88,19 @@ def test_the_url_says_it_all() -> None:
         ca_file=None,
         prefix="x:",
         replica=("h", 1),
+        eventual_from_replicas=False,
+        same_credentials=False,
         wait=2,
         wait_timeout_ms=50,
         connect_timeout_ms=70,
+        node_timeout_ms=1_000,
         connections=4,
     )
 
 
 def test_what_the_url_leaves_out() -> None:
     found = settings("redis://host")
-    assert (found.port, found.database, found.username, found.password) == (6379, 0, None, None)
+    assert (found.hosts, found.database, found.username, found.password) == ((("host", 6379),), 0, None, None)
     assert (found.prefix, found.wait, found.replica, found.tls) == ("plusone:", 0, None, False)
     assert settings("redis://host?replica=other").replica == ("other", 6379)
     assert settings("rediss://host").tls is True

@@ -54,8 +54,10 @@ BY_CODE: Final[Mapping[str, Verdict]] = {
 
 
 def translate(error: Exception) -> PlusoneError:
-    """What an exchange that had been sent came to."""
-    text = f"Redis: {error}"
+    """What an exchange that had been sent came to; one of our errors stays what it is."""
+    if isinstance(error, PlusoneError):
+        return error
+    text = f"Redis: {error}" if str(error) else "Redis: no answer in time"
     if isinstance(error, redis.ResponseError) and "on @user_script" in str(error):
         # Out of the running script, which keeps what it wrote before. Only the memory check is made before any write.
         return StoreUnavailable(text) if isinstance(error, redis.OutOfMemoryError) else OutcomeUnknown(text)
@@ -64,10 +66,18 @@ def translate(error: Exception) -> PlusoneError:
 
 def while_connecting(error: Exception) -> StoreUnavailable | StoreRefused:
     """What a failure before anything was sent came to: it is definite."""
-    text = f"Redis: {error}"
+    text = f"Redis: {error}" if str(error) else "Redis: no answer in time"
     untrusted = isinstance(error.__context__, ssl.SSLCertVerificationError)
     refused = _verdict(error) is StoreRefused or type(error) is redis.ResponseError
     return StoreRefused(text) if untrusted or refused else StoreUnavailable(text)
+
+
+def of_question(error: Exception) -> StoreUnavailable | StoreRefused:
+    """What the failure of a command that changes nothing came to: it is definite."""
+    found = translate(error)
+    if isinstance(found, StoreUnavailable | StoreRefused):
+        return found
+    return (StoreRefused if isinstance(error, redis.ResponseError) else StoreUnavailable)(str(found))
 
 
 def _verdict(error: Exception) -> Verdict:

@@ -6,10 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from redis.exceptions import ResponseError
-
-from plusone.errors import OutcomeUnknown, StoreRefused
-from plusone.stores.redis.errors import translate
+from plusone.errors import StoreRefused
+from plusone.stores.redis.errors import of_question
 
 OLDEST_VERSION: Final = (7, 0)
 """From here on a script that writes is refused before it starts where it could not finish."""
@@ -19,12 +17,8 @@ _log = logging.getLogger("plusone.redis")
 
 def parse_info(reply: Any) -> dict[str, str]:
     """The facts of a reply to INFO, by name; raises `StoreUnavailable` or `StoreRefused` for an error."""
-    if isinstance(reply, ResponseError):
-        error = translate(reply)
-        if isinstance(error, OutcomeUnknown):
-            # INFO changes nothing: whatever went wrong with it, nothing was counted.
-            error = StoreRefused(str(error))
-        raise error from reply
+    if isinstance(reply, Exception):
+        raise of_question(reply) from reply
     lines = reply.decode(errors="replace").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
@@ -46,6 +40,14 @@ def check_version(facts: Mapping[str, str]) -> None:
     if found < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
         raise StoreRefused(f"Redis: the server is version {version}; plusone needs {oldest} or later")
+
+
+def check_mode(facts: Mapping[str, str]) -> None:
+    """Raise `StoreRefused` for a server that needs another form of URL."""
+    mode = facts.get("redis_mode")
+    if mode in ("cluster", "sentinel"):
+        what = "a node of a cluster" if mode == "cluster" else "a sentinel"
+        raise StoreRefused(f"Redis: the server is {what}; let the store URL begin with redis+{mode}://")
 
 
 def warn_of_eviction(facts: Mapping[str, str]) -> None:

@@ -19,9 +19,14 @@ _GLOB: Final = re.compile(r"[*?\[\]\\]")
 
 def counter_key(prefix: str, key: str) -> str:
     """The Redis key of the counter `account/name`."""
+    return f"{prefix}{{{hash_tag(key)}}}"
+
+
+def hash_tag(key: str) -> str:
+    """What of a counter's Redis key decides its slot: `account/name`, encoded."""
     if "%" in key or "{" in key or "}" in key:
-        key = _encode(key)
-    return f"{prefix}{{{key}}}"
+        return _encode(key)
+    return key
 
 
 def token_key(counter: str, token: str) -> str:

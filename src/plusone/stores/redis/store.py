@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
 from plusone.clock import Clock
-from plusone.errors import CorruptRecord, OutcomeUnknown, PlusoneError, StoreUnavailable
+from plusone.errors import CorruptRecord, PlusoneError, StoreUnavailable
 from plusone.stores import resources
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
 from plusone.stores.redis import listing
 from plusone.stores.redis.connections import Connections, command
 from plusone.stores.redis.errors import translate
-from plusone.stores.redis.info import check_version, fact, parse_info, warn_of_eviction
+from plusone.stores.redis.info import check_mode, check_version, fact, parse_info, warn_of_eviction
 from plusone.stores.redis.keys import counter_key
-from plusone.stores.redis.packing import corrupt, pack_call, unpack_answers, unpack_record
+from plusone.stores.redis.packing import pack_call, unpack_answers
+from plusone.stores.redis.replies import definite, milliseconds, record, sound, with_replicas
 from plusone.stores.redis.settings import Settings
 from plusone.stores.registry import StoreURL
 
 SCRIPT: Final = resources.text(__package__, "step.lua").encode()
 SCRIPT_ID: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
-
-_log = logging.getLogger("plusone.redis")
 
 
 class RedisStore:
@@ -66,10 +64,10 @@ class RedisStore:
         self.capabilities = msgspec.structs.replace(self.CAPABILITIES, eventual_reads=settings.replica is not None)
         self._settings = settings
         self._token_retention_ms = token_retention_ms
-        self.primary = Connections(settings.connector(settings.host, settings.port), settings.connections)
+        self.primary = Connections.to(settings.connector(*settings.hosts[0]), settings.connections)
         self.replica = self.primary
         if settings.replica is not None:
-            self.replica = Connections(settings.connector(*settings.replica), settings.connections)
+            self.replica = Connections.to(settings.connector(*settings.replica), settings.connections)
         self._opened = False
 
     async def setup(self, *, dry_run: bool) -> Sequence[str]:
@@ -84,19 +82,20 @@ class RedisStore:
             await self._prepare()
         except BaseException:
             # Nobody closes what never was open.
-            await self.primary.close()
+            await self._disconnect()
             raise
         self._opened = True
 
     async def _prepare(self) -> None:
         try:
-            async with asyncio.timeout(self._settings.connect_timeout_ms / 1000):
+            async with asyncio.timeout(self._settings.connect_timeout_ms * len(self._settings.hosts) / 1000):
                 info, loaded = await self.primary.exchange(command("INFO") + command("SCRIPT", "LOAD", SCRIPT), 2)
         except TimeoutError:
             raise StoreUnavailable("Redis: no answer in time") from None
         facts = parse_info(info)
         check_version(facts)
-        _definite(loaded)
+        check_mode(facts)
+        definite(loaded)
         warn_of_eviction(facts)
 
     async def apply(self, batch: Sequence[GuardedAdd]) -> Sequence[Answer | PlusoneError]:
@@ -113,33 +112,23 @@ class RedisStore:
         if isinstance(replies[0], NoScriptError):
             # The server forgot its scripts (a restart, a failover): it ran nothing, so this repeats nothing.
             replies = await self._evaluate("EVAL", SCRIPT, keys, packed)
-        if isinstance(replies[0], ResponseError):
+        if isinstance(replies[0], Exception):
             raise translate(replies[0])
         answers = unpack_answers(replies[0], batch)
         if settings.wait:
-            return _with_replicas(answers, replies[1], settings.wait)
+            return with_replicas(answers, replies[1], settings.wait)
         return answers
 
     async def read(self, keys: Sequence[str], *, strong: bool) -> Sequence[Record]:
-        records: list[Record] = []
-        for key, record in zip(keys, await self._read(keys, self.primary if strong else self.replica), strict=True):
-            if isinstance(record, CorruptRecord):
-                raise CorruptRecord(f"{key!r}: {record}")
-            records.append(record)
-        return records
+        return sound(keys, await self._read(keys, self.primary if strong else self.replica))
 
     async def list(
         self, prefix: str, limit: int, page_token: str | None
     ) -> tuple[Sequence[tuple[str, Record]], str | None]:
         """Goes by SCAN: its cost grows with everything in the database, and other programs' keys make pages short."""
-        keys, following = await listing.page(self.primary, self._settings.prefix, prefix, limit, page_token)
-        found: list[tuple[str, Record]] = []
-        for key, record in zip(keys, await self._read(keys, self.primary), strict=True):
-            if isinstance(record, CorruptRecord):
-                _log.warning("%r is left out of a listing: %s", key, record)
-            elif record.exists:
-                found.append((key, record))
-        return found, following
+        servers = [self.primary]
+        keys, following = await listing.page(servers, "", self._settings.prefix, prefix, limit, page_token)
+        return listing.living(keys, await self._read(keys, self.primary)), following
 
     async def check(self) -> None:
         """Whether the server is a primary, and has as many replicas as `wait` asks for."""
@@ -153,6 +142,9 @@ class RedisStore:
 
     async def close(self) -> None:
         self._opened = False
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
         await self.primary.close()
         if self.replica is not self.primary:
             await self.replica.close()
@@ -172,35 +164,5 @@ class RedisStore:
         # The time first: a record that was alive then, and is found unchanged, was alive during this call.
         commands = [command("TIME"), *(command("HGET", counter_key(prefix, key), "s") for key in keys)]
         time, *states = await server.exchange(b"".join(commands), len(commands))
-        seconds, microseconds = _definite(time)
-        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
-        return [_record(state, now_ms) for state in states]
-
-
-def _with_replicas(
-    answers: Sequence[Answer | PlusoneError], replicas: Any, wanted: int
-) -> Sequence[Answer | PlusoneError]:
-    """The answers, where those that tell of a write hold only if enough replicas have it."""
-    if isinstance(replicas, int) and replicas >= wanted:
-        return answers
-    unmet = OutcomeUnknown(f"Redis: of {wanted} replicas that must have the write, WAIT answered: {replicas}")
-    return [
-        unmet if isinstance(answer, Answer) and (answer.status in ("applied", "duplicate") or answer.tokens) else answer
-        for answer in answers
-    ]
-
-
-def _definite(reply: Any) -> Any:
-    """The reply to a command that changes nothing, or its error raised."""
-    if isinstance(reply, ResponseError):
-        raise translate(reply)
-    return reply
-
-
-def _record(reply: Any, now_ms: int) -> Record | CorruptRecord:
-    if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
-        return corrupt()
-    try:
-        return unpack_record(_definite(reply), now_ms)
-    except CorruptRecord as error:
-        return error
+        now_ms = milliseconds(time)
+        return [record(state, now_ms) for state in states]

@@ -1,0 +1,149 @@
+"""Real Redis clusters for tests, or the user's own at `PLUSONE_TEST_REDIS_CLUSTER_URL`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+from redis.cluster import ClusterNode, RedisCluster
+
+from plusone.clock import Clock
+from plusone.stores.redis.cluster_store import RedisClusterStore
+from plusone.stores.registry import StoreURL
+from tests.servers.process import STARTS_WITHIN_SECONDS, ServerProcess, free_port
+from tests.servers.redis import DAY_MS, answers, ask, own_prefix_of, server_command
+
+USERS_URL: Final = os.environ.get("PLUSONE_TEST_REDIS_CLUSTER_URL")
+_SLOTS: Final = 16_384
+
+
+class RedisNode(ServerProcess):
+    """A Redis that is one node of a cluster."""
+
+    def __init__(self, *options: str) -> None:
+        self.bus_port = free_port()
+        cluster = (
+            *("--cluster-enabled", "yes", "--cluster-port", str(self.bus_port), "--cluster-node-timeout", "5000"),
+            # Nodes tell their ports only: who reaches one by another address reaches all of them by it.
+            *("--cluster-preferred-endpoint-type", "unknown-endpoint"),
+        )
+        super().__init__("redis-node", lambda port, folder: server_command(port, folder, (*cluster, *options)), answers)
+
+    def ask(self, *command: str | int) -> Any:
+        """What it says to a command; bytes are decoded."""
+        return ask(self, *command)
+
+    @property
+    def node_id(self) -> str:
+        found: str = self.ask("CLUSTER", "MYID")
+        return found
+
+    def status(self) -> dict[str, str]:
+        return dict(line.split(":", 1) for line in self.ask("CLUSTER", "INFO").split())
+
+
+@contextmanager
+def redis_cluster(nodes: int = 3, *options: str) -> Iterator[Sequence[RedisNode]]:
+    """A cluster of so many primaries, each with its share of the slots."""
+    with ExitStack() as stack:
+        found = [stack.enter_context(RedisNode(*options)) for _ in range(nodes)]
+        edges = [number * _SLOTS // nodes for number in range(nodes + 1)]
+        for number, node in enumerate(found):
+            node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            node.ask("CLUSTER", "ADDSLOTSRANGE", edges[number], edges[number + 1] - 1)
+            if number:
+                node.ask("CLUSTER", "MEET", "127.0.0.1", found[0].port, found[0].bus_port)
+        until(lambda: all(is_whole(node, nodes) for node in found))
+        yield found
+
+
+@contextmanager
+def replica_of(node: RedisNode, cluster: Sequence[RedisNode]) -> Iterator[RedisNode]:
+    """One more node, which has what `node` has; behind this the others have forgotten it."""
+    with RedisNode() as replica:
+        replica.ask("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus_port)
+        until(lambda: is_whole(replica, len(cluster) + 1))
+        replica.ask("CLUSTER", "REPLICATE", node.node_id)
+        until(lambda: f":{replica.port}@" in str(node.ask("CLUSTER", "REPLICAS", node.node_id)))
+        until(lambda: "master_link_status:up" in replica.ask("INFO", "replication"))
+        try:
+            yield replica
+        finally:
+            gone = replica.node_id
+            for each in cluster:
+                each.ask("CLUSTER", "FORGET", gone)
+
+
+def is_whole(node: RedisNode, nodes: int) -> bool:
+    status = node.status()
+    return status["cluster_state"] == "ok" and status["cluster_known_nodes"] == str(nodes)
+
+
+def begin_move(slot: int, source: RedisNode, target: RedisNode) -> None:
+    """From here on keys of the slot are on either of the two."""
+    target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.node_id)
+    source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.node_id)
+
+
+def move_keys(slot: int, source: RedisNode, target: RedisNode, *, at_most: int = 1_000) -> int:
+    """Move keys of the slot; how many there were."""
+    keys = source.ask("CLUSTER", "GETKEYSINSLOT", slot, at_most)
+    if keys:
+        source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", *keys)
+    return len(keys)
+
+
+def end_move(slot: int, source: RedisNode, target: RedisNode) -> None:
+    while move_keys(slot, source, target):
+        pass
+    for node in (target, source):
+        node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.node_id)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Ask until it holds."""
+    deadline = time.monotonic() + STARTS_WITHIN_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "the servers did not get there in time"
+        time.sleep(0.01)
+
+
+def url_of(nodes: Sequence[RedisNode], **parameters: str | int) -> str:
+    hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    return f"redis+cluster://{hosts}" + (f"?{query}" if query else "")
+
+
+@contextmanager
+def shared_url() -> Iterator[str]:
+    """The URL of a cluster for many tests: the user's, or one that is started."""
+    if USERS_URL:
+        yield USERS_URL
+        return
+    with redis_cluster() as nodes:
+        yield url_of(nodes)
+
+
+def own_prefix(url: str) -> Iterator[str]:
+    """The URL with a key prefix of its own; behind it, what stands under that prefix is removed."""
+    return own_prefix_of(url, client)
+
+
+def client(url: str) -> RedisCluster:
+    """redis-py's own client, for what a test does beside the store."""
+    parsed = StoreURL.parse(url)
+    nodes = [ClusterNode(host, port) for host, port in parsed.hosts(6_379)]  # type: ignore[no-untyped-call]
+    return RedisCluster(
+        startup_nodes=nodes,
+        username=parsed.parts.username,
+        password=parsed.parts.password,
+        ssl=parsed.scheme.startswith("rediss"),
+        protocol=2,
+    )
+
+
+def store_at(url: str, *, token_retention_ms: int = DAY_MS) -> RedisClusterStore:
+    return RedisClusterStore.from_url(StoreURL.parse(url), clock=Clock(), token_retention_ms=token_retention_ms)

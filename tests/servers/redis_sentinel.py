@@ -1,0 +1,115 @@
+"""Real sentinel sets for tests, or the user's own at `PLUSONE_TEST_REDIS_SENTINEL_URL`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from redis import Redis, Sentinel
+
+from plusone.clock import Clock
+from plusone.stores.redis.sentinel import RedisSentinelStore
+from plusone.stores.registry import StoreURL
+from tests.servers.process import ServerProcess
+from tests.servers.redis import DAY_MS, answers, ask, own_prefix_of, redis_replica, redis_server
+from tests.servers.redis_cluster import until
+
+USERS_URL: Final = os.environ.get("PLUSONE_TEST_REDIS_SENTINEL_URL")
+PRIMARY_NAME: Final = "mymaster"
+
+
+class SentinelSet(msgspec.Struct, frozen=True):
+    """A primary, its replicas, and those who watch them."""
+
+    primary: ServerProcess
+    replicas: Sequence[ServerProcess]
+    sentinels: Sequence[ServerProcess]
+
+    def url(self, name: str = PRIMARY_NAME, **parameters: str | int) -> str:
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        query = "&".join(f"{parameter}={value}" for parameter, value in parameters.items())
+        return f"redis+sentinel://{hosts}/{name}/0" + (f"?{query}" if query else "")
+
+
+@contextmanager
+def sentinel_set(
+    *options: str, replicas: int = 2, sentinels: int = 3, down_after_ms: int = 30_000
+) -> Iterator[SentinelSet]:
+    """A set that all of its sentinels know; `options` are the primary's."""
+    with ExitStack() as stack:
+        primary = stack.enter_context(redis_server(*options))
+        followers = [stack.enter_context(redis_replica(primary, number + 1)) for number in range(replicas)]
+        quorum = sentinels // 2 + 1
+        watchers = [stack.enter_context(_sentinel(primary.port, quorum, down_after_ms)) for _ in range(sentinels)]
+        until(lambda: all(_knows(sentinel, replicas, sentinels) for sentinel in watchers))
+        yield SentinelSet(primary, followers, watchers)
+
+
+def monitor(sentinel: ServerProcess, name: str, port: int) -> None:
+    """Let the sentinel know a primary on this port under another name too."""
+    ask(sentinel, "SENTINEL", "MONITOR", name, "127.0.0.1", port, 1)
+
+
+def forget(sentinel: ServerProcess, name: str) -> None:
+    ask(sentinel, "SENTINEL", "REMOVE", name)
+
+
+def _sentinel(primary_port: int, quorum: int, down_after_ms: int) -> ServerProcess:
+    def command(port: int, folder: Path) -> Sequence[str]:
+        configuration = folder / "sentinel.conf"
+        if not configuration.exists():  # it writes what it learns into it
+            lines = [
+                f"port {port}",
+                "bind 127.0.0.1",
+                f"dir {folder}",
+                f"sentinel monitor {PRIMARY_NAME} 127.0.0.1 {primary_port} {quorum}",
+                f"sentinel down-after-milliseconds {PRIMARY_NAME} {down_after_ms}",
+                f"sentinel failover-timeout {PRIMARY_NAME} 3000",
+            ]
+            configuration.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return ("redis-server", str(configuration), "--sentinel")
+
+    return ServerProcess("redis-sentinel", command, answers)
+
+
+def _knows(sentinel: ServerProcess, replicas: int, sentinels: int) -> bool:
+    known = _fields(ask(sentinel, "SENTINEL", "MASTER", PRIMARY_NAME))
+    found = map(_fields, ask(sentinel, "SENTINEL", "REPLICAS", PRIMARY_NAME))
+    ready = [each for each in found if each["flags"] == "slave" and each["master-link-status"] == "ok"]
+    return len(ready) == replicas and int(known["num-other-sentinels"]) == sentinels - 1
+
+
+def _fields(reply: Sequence[str]) -> dict[str, str]:
+    return dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+@contextmanager
+def shared_url() -> Iterator[str]:
+    """The URL of a set for many tests: the user's, or one that is started."""
+    if USERS_URL:
+        yield USERS_URL
+        return
+    with sentinel_set() as found:
+        yield found.url()
+
+
+def own_prefix(url: str) -> Iterator[str]:
+    """The URL with a key prefix of its own; behind it, what stands under that prefix is removed."""
+    return own_prefix_of(url, client)
+
+
+def client(url: str) -> Redis:
+    """redis-py's own client of the primary, for what a test does beside the store."""
+    parsed = StoreURL.parse(url)
+    name, _, database = parsed.parts.path.removeprefix("/").partition("/")
+    credentials = {"username": parsed.parts.username, "password": parsed.parts.password, "db": int(database or 0)}
+    found: Redis = Sentinel(parsed.hosts(26_379), protocol=2).master_for(name, **credentials)  # type: ignore[no-untyped-call]
+    return found
+
+
+def store_at(url: str, *, token_retention_ms: int = DAY_MS) -> RedisSentinelStore:
+    return RedisSentinelStore.from_url(StoreURL.parse(url), clock=Clock(), token_retention_ms=token_retention_ms)
