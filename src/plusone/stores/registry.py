@@ -17,6 +17,9 @@ STORES: Final = {
     "sqlite": "plusone.stores.sqlite.store:SQLiteStore",
     "redis": "plusone.stores.redis.store:RedisStore",
     "rediss": "plusone.stores.redis.store:RedisStore",
+    "redis+cluster": "plusone.stores.redis.cluster_store:RedisClusterStore",
+    "rediss+cluster": "plusone.stores.redis.cluster_store:RedisClusterStore",
+    "redis+sentinel": "plusone.stores.redis.sentinel:RedisSentinelStore",
     "mongodb": "plusone.stores.mongodb.store:MongoDBStore",
     "mongodb+srv": "plusone.stores.mongodb.store:MongoDBStore",
     "documentdb": "plusone.stores.mongodb.store:MongoDBStore",
@@ -26,7 +29,12 @@ EXTRAS: Final = {
     "mongodb": "mongodb",
     "mongodb+srv": "mongodb",
     "documentdb": "mongodb",
-    "redis": "redis", "rediss": "redis"}
+    "redis": "redis",
+    "rediss": "redis",
+    "redis+cluster": "redis",
+    "rediss+cluster": "redis",
+    "redis+sentinel": "redis",
+}
 """Which extra of the package brings a scheme's driver; a scheme that is not here needs none."""
 
 SEVERAL_HOSTS: Final = frozenset({"etcd", "mongodb", "documentdb", "redis+cluster", "rediss+cluster", "redis+sentinel"})
