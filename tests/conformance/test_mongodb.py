@@ -8,9 +8,10 @@ import pytest
 
 pytest.importorskip("pymongo")
 
+from tests.conformance.crashes import Crashing, CrashSuite
 from tests.conformance.faults import FaultSuite, IsApply
 from tests.conformance.suite import ConformanceSuite
-from tests.servers.mongo import own_collection, shared_url, skip_without_mongo
+from tests.servers.mongo import CAN_START, mongo_server, own_collection, shared_url, skip_without_mongo, url_of
 
 skip_without_mongo()
 
@@ -33,3 +34,22 @@ def is_apply() -> IsApply:
 
 class TestMongoDB(ConformanceSuite, FaultSuite):
     pass
+
+
+if CAN_START:  # a server of the user's alone is not ours to kill
+
+    class TestMongoDBThatKeeps(CrashSuite):
+        """A server that has everything in its file before it answers."""
+
+        @pytest.fixture
+        def crashing(self) -> Iterator[Crashing]:
+            with mongo_server(keeps=True) as server, server.shown():
+                yield Crashing(url_of(server), server, keeps=True)
+
+    class TestMongoDBThatForgets(CrashSuite):
+        """One that loses the last second."""
+
+        @pytest.fixture
+        def crashing(self) -> Iterator[Crashing]:
+            with mongo_server() as server, server.shown():
+                yield Crashing(url_of(server), server, keeps=False)

@@ -1,4 +1,4 @@
-"""A real server of MongoDB's protocol for tests (mongo-java-server), or the user's own at `PLUSONE_TEST_MONGODB_URL`."""
+"""Servers of MongoDB's protocol for tests (mongo-java-server), or the user's own at `PLUSONE_TEST_MONGODB_URL`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ USERS_URL: Final = os.environ.get("PLUSONE_TEST_MONGODB_URL")
 DAY_MS: Final = 86_400_000
 
 
-def why_not() -> str | None:
+def _why_not() -> str | None:
     """Why no server can be started here; None if one can."""
     try:
         build.folder("mongo")
@@ -33,14 +33,17 @@ def why_not() -> str | None:
     return None
 
 
+_REASON: Final = _why_not()
+CAN_START: Final = _REASON is None
+
+
 def skip_without_mongo(*, own: bool = False) -> None:
     """Skip the module that calls this where no server can be had; `own` if the user's does not do. Fails in CI."""
-    reason = why_not()
-    if reason is None or (USERS_URL and not own):
+    if _REASON is None or (USERS_URL and not own):
         return
     if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason, allow_module_level=True)
+        pytest.fail(_REASON, pytrace=False)
+    pytest.skip(_REASON, allow_module_level=True)
 
 
 def mongo_server(*, keeps: bool = False) -> ServerProcess:
@@ -101,8 +104,9 @@ def client(url: str) -> MongoClient[dict[str, Any]]:
 
 def _answers(port: int) -> bool:
     try:
-        with MongoClient("127.0.0.1", port, serverSelectionTimeoutMS=500) as mongo:
-            mongo.admin.command("ping")
+        probe: MongoClient[dict[str, Any]]
+        with MongoClient("127.0.0.1", port, serverSelectionTimeoutMS=500) as probe:
+            probe.admin.command("ping")
     except PyMongoError:
         return False
     return True
