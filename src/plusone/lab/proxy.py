@@ -5,7 +5,8 @@
     proxy.counts["cut_after_request"]
 
 It assumes a request/reply protocol: on each connection the client sends a request and waits for the reply. A request
-is what the client sends from one reply to the next, however many reads it takes; the matcher sees the first of them.
+is what the client sends from one reply to the next, however many reads it takes. What a matcher recognises begins a
+request too, even where no reply came since: HTTP/2's peers send frames of their own between requests and replies.
 Whoever pipelines sees its requests counted as one. Nothing in the bytes is understood, so TLS passes through as well,
 but a matcher cannot look into it.
 """
@@ -204,7 +205,8 @@ class _Link:
         if self._held is not None:
             self._held.append(data)
             return
-        if self._replied:
+        matcher = self._proxy._faults.matcher
+        if self._replied or (matcher is not None and matcher(data)):
             fault = self._proxy._fault_of(data)
             if fault is not None and fault != "cut_after_request":
                 self._proxy.counts[fault] += 1
