@@ -20,6 +20,7 @@ STORES: Final = {
     "redis+cluster": "plusone.stores.redis.cluster_store:RedisClusterStore",
     "rediss+cluster": "plusone.stores.redis.cluster_store:RedisClusterStore",
     "redis+sentinel": "plusone.stores.redis.sentinel:RedisSentinelStore",
+    "etcd": "plusone.stores.etcd.store:EtcdStore",
     "mongodb": "plusone.stores.mongodb.store:MongoDBStore",
     "mongodb+srv": "plusone.stores.mongodb.store:MongoDBStore",
     "documentdb": "plusone.stores.mongodb.store:MongoDBStore",
@@ -34,6 +35,7 @@ EXTRAS: Final = {
     "redis+cluster": "redis",
     "rediss+cluster": "redis",
     "redis+sentinel": "redis",
+    "etcd": "etcd",
 }
 """Which extra of the package brings a scheme's driver; a scheme that is not here needs none."""
 
