@@ -67,7 +67,7 @@ def replica_of(node: RedisNode, cluster: Sequence[RedisNode]) -> Iterator[RedisN
         replica.ask("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus_port)
         until(lambda: is_whole(replica, len(cluster) + 1))
         replica.ask("CLUSTER", "REPLICATE", node.node_id)
-        until(lambda: f":{replica.port}@" in str(node.ask("CLUSTER", "REPLICAS", node.node_id)))
+        until(lambda: all(f", {replica.port}, " in str(each.ask("CLUSTER", "SLOTS")) for each in cluster))
         until(lambda: "master_link_status:up" in replica.ask("INFO", "replication"))
         try:
             yield replica
@@ -101,6 +101,16 @@ def end_move(slot: int, source: RedisNode, target: RedisNode) -> None:
         pass
     for node in (target, source):
         node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.node_id)
+
+
+def all_know(slot: int, owner: RedisNode, nodes: Sequence[RedisNode]) -> bool:
+    """Whether every node has heard by now whose the slot is."""
+    return all(_owner_of(slot, node) == owner.port for node in nodes)
+
+
+def _owner_of(slot: int, asked: RedisNode) -> int:
+    [port] = [primary[1] for first, last, primary, *_ in asked.ask("CLUSTER", "SLOTS") if first <= slot <= last]
+    return int(port)
 
 
 def until(holds: Callable[[], bool]) -> None:

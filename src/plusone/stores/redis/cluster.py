@@ -78,6 +78,10 @@ class Cluster:
         """Connections to a node that is not meant as a replica."""
         return self._connections(self._primaries, Connections, address)
 
+    def replica(self, address: Address) -> Connections:
+        """Connections to a replica, for reads."""
+        return self._connections(self._replicas, ReplicaConnections, address)
+
     async def layout(self, *, fresh: bool = False) -> Layout:
         """Who has which slot; asked for again if something pointed to a change, or if it is to be `fresh`."""
         before = self._layout
@@ -132,13 +136,12 @@ class Cluster:
         except PlusoneError as error:
             replies[:] = [Reply(error)] * len(calls)
             return way
-        by_slot = layout.by_slot
         for index, (slot, _) in enumerate(calls):
-            shard = by_slot[slot]
-            if shard is None:
+            try:
+                shard = layout.shard(slot)
+            except StoreUnavailable as error:
                 self._stale = True
-                nobody = StoreUnavailable(f"Redis: no node of the cluster serves slot {slot}; see CLUSTER INFO")
-                replies[index] = Reply(nobody)
+                replies[index] = Reply(error)
                 continue
             address = random.choice(shard.replicas) if replica and shard.replicas else shard.primary
             way.setdefault(address, []).append(_Sent(index))
@@ -170,9 +173,7 @@ class Cluster:
             commands.append(calls[each.number].packed)
         if tail:
             commands.append(tail)
-        connections = self.primary(address)
-        if replica and self._is_replica(address):
-            connections = self._connections(self._replicas, ReplicaConnections, address)
+        connections = self.replica(address) if replica and self._is_replica(address) else self.primary(address)
         try:
             found = await connections.exchange(b"".join(commands), len(commands))
         except PlusoneError as error:

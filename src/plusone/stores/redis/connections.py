@@ -41,7 +41,8 @@ class Connections:
         """`find` gives a connection that is yet to be made; without `answer_timeout`, who waits cancels."""
         self._find = find
         self._answer_timeout = answer_timeout
-        self._idle: list[Connection] = []
+        self.idle: list[Connection] = []
+        """Those that stand and carry nothing, the last used at the end."""
         self._in_use: set[Connection] = set()
         self._room = asyncio.Semaphore(connections_max)
 
@@ -78,13 +79,13 @@ class Connections:
                 await self._drop(connection)
             else:
                 self._in_use.discard(connection)
-                self._idle.append(connection)
+                self.idle.append(connection)
             return found
 
     async def close(self, *, gently: bool = False) -> None:
         """Close all connections; an exchange under way fails, or `gently` is let go on."""
-        connections = self._idle if gently else (*self._idle, *self._in_use)
-        self._idle = []
+        connections = self.idle if gently else (*self.idle, *self._in_use)
+        self.idle = []
         self._in_use.clear()
         for connection in connections:
             await connection.disconnect(nowait=gently)
@@ -97,8 +98,8 @@ class Connections:
 
     async def _connected(self) -> Connection:
         """A connection that stands, and is in use from here on."""
-        while self._idle:
-            connection = self._idle.pop()
+        while self.idle:
+            connection = self.idle.pop()
             if await self._step(connection, _is_quiet(connection)):
                 return connection
             # The server closed it while it was idle, or said something that nobody asked for.

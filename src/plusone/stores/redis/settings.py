@@ -132,9 +132,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def _check_parameters(url: StoreURL, form: str) -> None:
     if form == "cluster":
-        url.only(
-            "wait", "wait_timeout", "connect_timeout", "connections", "ca_file", "prefix", "eventual", "node_timeout"
-        )
+        url.only("wait", "wait_timeout", "node_timeout", "connections", "ca_file", "prefix", "eventual")
     elif form == "sentinel":
         url.only("wait", "wait_timeout", "connect_timeout", "connections", "prefix", "eventual", "sentinel_credentials")
     else:

@@ -33,6 +33,7 @@ class Layout(msgspec.Struct, frozen=True):
     """Another one if any slot has another primary."""
 
     def shard(self, slot: int) -> Shard:
+        """Who has the slot; raises `StoreUnavailable` if nobody has."""
         shard = self.by_slot[slot]
         if shard is None:
             raise StoreUnavailable(f"Redis: no node of the cluster serves slot {slot}; see CLUSTER INFO")
