@@ -12,10 +12,10 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import asyncpg
 import pytest
@@ -24,8 +24,6 @@ from plusone.clock import Clock
 from plusone.stores.postgresql.store import PostgreSQLStore
 from plusone.stores.registry import StoreURL
 from tests.servers.process import ENDS_WITHIN_SECONDS, ServerProcess
-
-T = TypeVar("T")
 
 USERS_URL: Final = os.environ.get("PLUSONE_TEST_POSTGRESQL_URL")
 DAY_MS: Final = 86_400_000
@@ -169,9 +167,16 @@ def shared_url() -> Iterator[str]:
         yield url_of(server)
 
 
-def url_of(server: ServerProcess, *, user: str = f"{USER}:{_QUOTED_PASSWORD}", **parameters: str | int) -> str:
+def url_of(
+    server: ServerProcess,
+    *,
+    user: str = f"{USER}:{_QUOTED_PASSWORD}",
+    host: str = "127.0.0.1",
+    database: str = "postgres",
+    **parameters: str | int,
+) -> str:
     query = "&".join(f"{name}={value}" for name, value in parameters.items())
-    return f"postgresql://{user}@127.0.0.1:{server.port}/postgres" + (f"?{query}" if query else "")
+    return f"postgresql://{user}@{host}:{server.port}/{database}" + (f"?{query}" if query else "")
 
 
 def own_schema(url: str) -> Generator[str]:
@@ -217,10 +222,3 @@ async def opened(store: PostgreSQLStore) -> AsyncIterator[PostgreSQLStore]:
         yield store
     finally:
         await store.close()
-
-
-async def while_under_way(work: Coroutine[Any, Any, T], moment: Coroutine[Any, Any, None]) -> T:
-    """What `work` comes to, when `moment` happens meanwhile."""
-    task = asyncio.ensure_future(work)
-    await moment
-    return await task

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 import asyncpg
+from asyncpg.exceptions._base import DataError as DriversDataError
 
 from plusone.errors import OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
 
@@ -53,7 +54,7 @@ BY_CLASS: Final[Mapping[type[Exception], Verdict]] = {
     # The server refuses a plan that it made before the schema changed; a new connection makes a new one.
     asyncpg.InvalidCachedStatementError: StoreUnavailable,
     # asyncpg cannot put it into words, and sends nothing.
-    asyncpg.DataError: StoreRefused,
+    DriversDataError: StoreRefused,
     # Whether it was sent, or what came of it, is not known.
     asyncpg.InterfaceError: OutcomeUnknown,
     asyncpg.InternalClientError: OutcomeUnknown,

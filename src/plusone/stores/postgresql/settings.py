@@ -45,8 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "schema", "sslmode", "sslrootcert", "replica", "connect_timeout", "connections", "statement_cache_size"
         )
         parts = url.parts
+        [(host, port)] = url.hosts(_PORT)
         database = url.path.removeprefix("/")
-        if not parts.hostname or not database or "\0" in database or parts.fragment:
+        if not database or "\0" in database or parts.fragment:
             raise ConfigurationError(
                 f"{url.scheme}: the store URL must read {url.scheme}://[user:password@]host:port/database"
             )
@@ -59,8 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if sslmode not in get_args(SSLMode):
             raise ConfigurationError(f"{url.scheme}: sslmode must be one of {', '.join(get_args(SSLMode))}")
         return cls(
-            host=parts.hostname,
-            port=parts.port or _PORT,
+            host=host,
+            port=port,
             database=database,
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else None,
