@@ -1,0 +1,1 @@
+"""MySQL, MariaDB and TiDB: one step in their common SQL."""

@@ -1,0 +1,4 @@
+SELECT counter, token, data, value, revision, existed
+FROM plusone_tokens
+WHERE expires_ms > {now} AND ({tokens})
+FOR UPDATE

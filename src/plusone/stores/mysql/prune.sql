@@ -1,0 +1,1 @@
+UPDATE plusone_counters SET others = {pruned} WHERE counter = {counter} AND others = {seen}

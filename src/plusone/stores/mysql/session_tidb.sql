@@ -1,0 +1,1 @@
+SET SESSION tidb_txn_mode = 'pessimistic';

@@ -1,0 +1,3 @@
+INSERT INTO plusone_tokens (counter, token, asked)
+VALUES {rows}
+ON DUPLICATE KEY UPDATE asked = VALUES(asked)

@@ -1,0 +1,286 @@
+"""Counters in MySQL, MariaDB or TiDB: two tables, and one statement that is the protocol's one step.
+
+The step decides within the server, in one transaction of one exchange: no lock waits for a message of ours. The
+server's clock decides what has expired.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import ClassVar, Final, Self
+
+import msgspec
+
+from plusone.clock import Clock
+from plusone.errors import NotCounted, PlusoneError, StoreUnavailable
+from plusone.stores import paging
+from plusone.stores.mysql import answers, schema
+from plusone.stores.mysql.connections import Connections
+from plusone.stores.mysql.settings import Settings
+from plusone.stores.mysql.statements import (
+    NOW,
+    OTHERS_MAX,
+    Statements,
+    filled,
+    literal,
+    literals,
+    sql,
+    statements,
+    step,
+)
+from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
+from plusone.stores.registry import StoreURL
+from plusone.stores.sessions import SESSIONS_MAX, crowded, make_room
+
+DEAD_KEPT_MS: Final = 60 * 60 * 1000
+SESSION_KEPT_MS: Final = 5 * 60 * 1000
+SWEEP_EVERY_SECONDS: Final = 60.0
+SWEEP_ROWS: Final = 1_000
+TOKENS_PER_EXCHANGE: Final = 1_000
+_ROUNDS_MAX: Final = 4
+"""One creates a row, one makes room for a session, one applies; another for a row that was swept in between."""
+_ABSENT: Final = Record(0, 0, False, None)
+
+_READ: Final = sql("read.sql").replace("{now}", NOW)
+_LIST: Final = sql("list.sql").replace("{now}", NOW)
+_CHECK: Final = sql("check.sql")
+_PRUNE: Final = sql("prune.sql")
+_DURABILITY: Final = sql("durability.sql")
+_SWEEP: Final = (
+    filled(sql("sweep_tokens.sql"), now=NOW, limit=SWEEP_ROWS),
+    filled(sql("sweep_counters.sql"), now=NOW, limit=SWEEP_ROWS, kept_ms=DEAD_KEPT_MS),
+)
+
+_log = logging.getLogger("plusone.mysql")
+
+
+class MySQLStore:
+    """`mysql://user:password@host:port/database`. Parameters, all of them optional:
+
+    `tls=on` speaks TLS, and the server's name has to match its certificate; `ca_file` is whom it trusts besides the
+    system's own; `connect_timeout` (ms, 2,000); `connections` (8) is how many there may be at once.
+    """
+
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities(
+        title="MySQL",
+        schemes=("mysql",),
+        durable="process crash and loss of power (innodb_flush_log_at_trx_commit=1, sync_binlog=1)",
+        linearizable=True,
+        survives_failover="as the replication: asynchronous may lose the last acknowledged ones, which is noticed",
+        eventual_reads=False,
+        lists=True,
+        ttl_clock="datastore",
+        token_retention="kept for the retention",
+        sessions_kept_minutes=5,
+        batches_per_call=256,
+        calls_in_flight=2,
+        tested_on="MySQL itself was not run; its statements are those of MariaDB",
+    )
+    SESSION: ClassVar[Statements] = statements("session.sql")
+    """What each new connection begins with."""
+
+    @classmethod
+    def from_url(cls, url: StoreURL, *, clock: Clock, token_retention_ms: int) -> Self:
+        return cls(Settings.from_url(url), clock=clock, token_retention_ms=token_retention_ms)
+
+    def __init__(self, settings: Settings, *, clock: Clock, token_retention_ms: int) -> None:
+        self.capabilities = self.CAPABILITIES
+        self._settings = settings
+        self._clock = clock
+        self._token_retention_ms = token_retention_ms
+        self._title = self.CAPABILITIES.title
+        self.server = Connections(
+            settings.connection,
+            title=self._title,
+            session=self.SESSION,
+            connections_max=settings.connections,
+            connect_seconds=settings.connect_timeout_ms / 1000,
+        )
+        self._opened = False
+        self._sweep_due = float("-inf")
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def setup(self, *, dry_run: bool) -> Sequence[str]:
+        try:
+            steps = await schema.missing(self.server, self._title)
+            if not dry_run:
+                await schema.make(self.server, steps)
+        finally:
+            if not self._opened:
+                await self.server.close()
+        return steps
+
+    async def open(self) -> None:
+        """Raises `StoreRefused` where tables are missing and the user may not make them."""
+        if self._opened:
+            return
+        try:
+            await schema.make(self.server, await schema.missing(self.server, self._title))
+            await self._warn_of_durability()
+        except BaseException:
+            # Nobody closes what never was open.
+            await self.server.close()
+            raise
+        self._opened = True
+
+    async def apply(self, batch: Sequence[GuardedAdd]) -> Sequence[Answer | PlusoneError]:
+        settled: dict[str, Answer | PlusoneError] = {}
+        for requests in _portions(batch):
+            try:
+                await self._apply(requests, settled)
+            except PlusoneError as error:
+                if not settled:
+                    raise
+                # What was settled by an earlier exchange stays so.
+                settled |= {request.key: error.again() for request in requests if request.key not in settled}
+        self._sweep_if_due()
+        return [settled[request.key] for request in batch]
+
+    async def read(self, keys: Sequence[str], *, strong: bool) -> Sequence[Record]:
+        """Every read is strong: it goes to the one server that takes the writes."""
+        if not keys:
+            return []
+        [rows] = await self.server.exchange([filled(_READ, counters=literals(keys))])
+        found = {
+            counter.decode(): Record(value if alive else 0, revision, alive == 1, updated_ms)
+            for counter, value, revision, alive, updated_ms in rows
+        }
+        return [found.get(key, _ABSENT) for key in keys]
+
+    async def list(
+        self, prefix: str, limit: int, page_token: str | None
+    ) -> tuple[Sequence[tuple[str, Record]], str | None]:
+        """In the order of the keys' bytes. A page token holds the last key."""
+        after = "" if page_token is None else paging.decode_key(page_token, prefix)
+        asked = filled(
+            _LIST,
+            prefix=literal(prefix),
+            after=literal(after),
+            above=f"x'{prefix.encode().hex()}ff'",
+            limit=limit + 1,
+        )
+        [rows] = await self.server.exchange([asked])
+        page = [
+            (counter.decode(), Record(value, revision, True, updated_ms))
+            for counter, value, revision, updated_ms in rows[:limit]
+        ]
+        return page, paging.encode_key(page[-1][0]) if len(rows) > limit else None
+
+    async def check(self) -> None:
+        """Whether the server answers, and takes writes."""
+        await self.server.exchange([_CHECK])
+
+    async def close(self) -> None:
+        self._opened = False
+        sweeping, self._sweeping = self._sweeping, None
+        if sweeping is not None:
+            sweeping.cancel()
+            await asyncio.wait([sweeping])
+        await self.server.close()
+
+    async def _apply(self, requests: Sequence[GuardedAdd], settled: dict[str, Answer | PlusoneError]) -> None:
+        """Settle these, which are in the order of their keys. Raises what holds for those that are not settled.
+
+        A round behind the first is for those to whom nothing has happened yet but that there is room for them now.
+        """
+        others_max = OTHERS_MAX
+        for _ in range(_ROUNDS_MAX):
+            results = await self.server.exchange(step(requests, others_max, self._token_retention_ms))
+            rows, known = answers.parts(results)
+            again: list[GuardedAdd] = []
+            without_room: list[answers.Crowded] = []
+            for request, row in zip(requests, rows, strict=True):
+                answer = answers.answer(request, row, known)
+                if answer is None:
+                    again.append(request)
+                elif not isinstance(answer, answers.Crowded):
+                    settled[request.key] = answer
+                elif others_max == OTHERS_MAX:
+                    again.append(request)
+                    without_room.append(answer)
+                else:
+                    settled[request.key] = crowded()
+            if not again:
+                return
+            if without_room:
+                await self._prune(without_room)
+                others_max = SESSIONS_MAX - 1
+            requests = again
+        raise StoreUnavailable(f"{self._title}: rows vanish as soon as they are made; ask again")
+
+    async def _prune(self, rows: Sequence[answers.Crowded]) -> None:
+        """Drop old sessions. Where they are no more those that were seen, somebody else is at it."""
+        for row in rows:
+            others = answers.decode_sessions(row.others)
+            make_room(others, row.now_ms, kept=OTHERS_MAX, kept_ms=SESSION_KEPT_MS)
+            pruned = answers.encode_sessions(others).decode()
+            await self.server.exchange(
+                [filled(_PRUNE, counter=literal(row.key), seen=literal(row.others), pruned=literal(pruned))]
+            )
+
+    def _sweep_if_due(self) -> None:
+        now = self._clock.monotonic()
+        if now >= self._sweep_due and self._sweeping is None:
+            self._sweep_due = now + SWEEP_EVERY_SECONDS
+            self._sweeping = asyncio.get_running_loop().create_task(self.sweep())
+
+    async def sweep(self) -> None:
+        """Remove expired tokens and counters long dead, some at a time. After a failure the next time will do."""
+        try:
+            for statement in _SWEEP:
+                await self.server.exchange([statement])
+        except NotCounted as error:
+            _log.warning("removing dead counters and expired tokens failed: %s", error)
+        finally:
+            self._sweeping = None
+
+    async def _warn_of_durability(self) -> None:
+        [[[flush]]] = await self.server.exchange([_DURABILITY])
+        if str(flush) != "1":
+            _log.warning(
+                "innodb_flush_log_at_trx_commit is %s: the server acknowledges what a crash may take; set it to 1",
+                flush,
+            )
+
+
+class MariaDBStore(MySQLStore):
+    """`mariadb://user:password@host:port/database`, with the parameters of `mysql://`."""
+
+    CAPABILITIES = msgspec.structs.replace(
+        MySQLStore.CAPABILITIES,
+        title="MariaDB",
+        schemes=("mariadb",),
+        tested_on="MariaDB 10.11; Galera was not run",
+    )
+
+
+class TiDBStore(MySQLStore):
+    """`tidb://user:password@host:port/database`, with the parameters of `mysql://`."""
+
+    CAPABILITIES = msgspec.structs.replace(
+        MySQLStore.CAPABILITIES,
+        title="TiDB",
+        schemes=("tidb",),
+        durable="loss of a minority of its nodes, and their crashes (Raft)",
+        survives_failover="all of them, as long as a majority of the replicas lives",
+        tested_on="TiDB (master of November 2025), embedded storage; a cluster was not run",
+    )
+    SESSION = (*MySQLStore.SESSION, *statements("session_tidb.sql"))
+
+    async def _warn_of_durability(self) -> None:
+        """It has none of InnoDB's settings, but their names."""
+
+
+def _portions(batch: Sequence[GuardedAdd]) -> Sequence[Sequence[GuardedAdd]]:
+    """The requests in the order in which all writers lock rows, cut where a statement would have too many tokens."""
+    portions: list[list[GuardedAdd]] = []
+    tokens = TOKENS_PER_EXCHANGE
+    for request in sorted(batch, key=lambda request: request.key):
+        tokens += len(request.tokens)
+        if not portions or tokens > TOKENS_PER_EXCHANGE:
+            portions.append([])
+            tokens = len(request.tokens)
+        portions[-1].append(request)
+    return portions

@@ -1,0 +1,43 @@
+"""The suite on MariaDB: one server, one database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("asyncmy")
+
+from tests.conformance.crashes import Crashing, CrashSuite
+from tests.conformance.faults import FaultSuite, IsApply
+from tests.conformance.suite import ConformanceSuite
+from tests.servers.mariadb import HAS_MARIADB, mariadb_server, shared_url, skip_without_mariadb, url_of
+from tests.servers.mysql import own_database, own_place
+
+skip_without_mariadb()
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    with shared_url() as url:
+        yield url
+
+
+@pytest.fixture
+def is_apply() -> IsApply:
+    return lambda request: b"BEGIN" in request[:16]
+
+
+class TestMariaDB(ConformanceSuite, FaultSuite):
+    @pytest.fixture
+    def store_url(self, database: str) -> Iterator[str]:
+        yield from own_place(database)
+
+
+if HAS_MARIADB:  # a server of the user's alone is not ours to stop
+
+    class TestMariaDBCrashes(CrashSuite):
+        @pytest.fixture
+        def crashing(self) -> Iterator[Crashing]:
+            with mariadb_server() as server, server.shown(), own_database(url_of(server)) as url:
+                yield Crashing(url, server, keeps=True)

@@ -1,0 +1,77 @@
+"""The real tidb-server with its embedded storage, or the user's own TiDB at `PLUSONE_TEST_TIDB_URL`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.servers import build
+from tests.servers.mysql import greets, own_database
+from tests.servers.process import ServerProcess
+
+USERS_URL: Final = os.environ.get("PLUSONE_TEST_TIDB_URL")
+_CONFIGURATION: Final = """\
+initialize-sql-file = "{folder}/first.sql"
+[pessimistic-txn]
+max-retry-count = 100000
+"""
+_FIRST_STATEMENTS: Final = "SET GLOBAL tidb_server_memory_limit = '512MB';\n"
+_MEMORY: Final = ("env", "GOGC=50")
+
+
+def _missing() -> str | None:
+    try:
+        build.folder("tidb")
+    except build.Unavailable as error:
+        return f"{error}, or set PLUSONE_TEST_TIDB_URL"
+    return None
+
+
+_MISSING: Final = _missing()
+HAS_TIDB: Final = _MISSING is None
+
+
+def skip_without_tidb(*, own: bool = False) -> None:
+    """Skip the module that calls this where no server can be had; `own` if the user's does not do. Fails in CI."""
+    if _MISSING is None or (USERS_URL and not own):
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(_MISSING, pytrace=False)
+    pytest.skip(_MISSING, allow_module_level=True)
+
+
+def tidb_server() -> ServerProcess:
+    """A TiDB in one process that keeps what it acknowledged over a crash."""
+    return ServerProcess("tidb-server", _command, greets)
+
+
+def url_of(server: ServerProcess, **parameters: str | int) -> str:
+    """Its URL, with a database that is there from the start; who connects is root, without a password."""
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    return f"tidb://root@127.0.0.1:{server.port}/mysql" + (f"?{query}" if query else "")
+
+
+@contextmanager
+def shared_url() -> Iterator[str]:
+    """The URL of a database of its own for many tests: on the user's server, or on one that is started."""
+    if USERS_URL:
+        with own_database(USERS_URL) as url:
+            yield url
+        return
+    with tidb_server() as server, own_database(url_of(server)) as url:
+        yield url
+
+
+def _command(port: int, folder: Path) -> Sequence[str]:
+    configuration = folder / "configuration.toml"
+    configuration.write_text(_CONFIGURATION.format(folder=folder))
+    (folder / "first.sql").write_text(_FIRST_STATEMENTS)
+    program = build.folder("tidb") / "tidb-server"
+    place = ("--config", configuration, "--path", folder / "data", "--temp-dir", folder / "temporary")
+    network = ("--host", "127.0.0.1", "-P", port, "--report-status=false", "--socket", "")
+    return [str(part) for part in (*_MEMORY, program, "--store", "unistore", *place, *network, "-L", "error")]
