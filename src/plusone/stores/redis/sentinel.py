@@ -110,7 +110,7 @@ class RedisSentinelStore(RedisStore):
         RedisStore.CAPABILITIES,
         title="Redis Sentinel",
         schemes=("redis+sentinel",),
-        tested_on="Redis 7.0, a sentinel set of a primary, two replicas and three sentinels",
+        tested_on="Redis 7.0, a primary, two replicas and three sentinels; Valkey was not run",
     )
 
     @classmethod

@@ -53,7 +53,7 @@ class RedisStore:
         sessions_kept_minutes=5,
         batches_per_call=256,
         calls_in_flight=2,
-        tested_on="Redis 7.0",
+        tested_on="Redis 7.0, one server and a replica; ElastiCache and Valkey were not run",
     )
 
     @classmethod
@@ -61,7 +61,8 @@ class RedisStore:
         return cls(Settings.from_url(url), token_retention_ms=token_retention_ms)
 
     def __init__(self, settings: Settings, *, token_retention_ms: int) -> None:
-        self.capabilities = msgspec.structs.replace(self.CAPABILITIES, eventual_reads=settings.replica is not None)
+        eventual_reads = settings.replica is not None or settings.eventual_from_replicas
+        self.capabilities = msgspec.structs.replace(self.CAPABILITIES, eventual_reads=eventual_reads)
         self._settings = settings
         self._token_retention_ms = token_retention_ms
         self.primary = Connections.to(settings.connector(*settings.hosts[0]), settings.connections)
