@@ -1,4 +1,4 @@
-"""The suite on Redis: one server, and one with a replica that every write must reach."""
+"""The suite on Redis: one server, one with a replica that every write must reach, and two that are killed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("redis")
 
+from tests.conformance.crashes import Crashing, CrashSuite
 from tests.conformance.faults import FaultSuite, IsApply
 from tests.conformance.suite import ConformanceSuite
 from tests.servers.redis import (
@@ -46,9 +47,21 @@ class TestRedis(ConformanceSuite, FaultSuite):
         yield from own_prefix(one_server)
 
 
-if HAS_REDIS_SERVER:  # a server of the user's alone has no replica that the tests know of
+if HAS_REDIS_SERVER:  # a server of the user's has no replica that the tests know of, and may not be killed
 
     class TestRedisWithAReplica(ConformanceSuite):
         @pytest.fixture
         def store_url(self, with_a_replica: str) -> Iterator[str]:
             yield from own_prefix(with_a_replica)
+
+    class TestRedisThatKeeps(CrashSuite):
+        @pytest.fixture
+        def crashing(self) -> Iterator[Crashing]:
+            with redis_server("--appendonly", "yes", "--appendfsync", "always") as server, server.shown():
+                yield Crashing(url_of(server), server, keeps=True)
+
+    class TestRedisThatForgets(CrashSuite):
+        @pytest.fixture
+        def crashing(self) -> Iterator[Crashing]:
+            with redis_server() as server, server.shown():
+                yield Crashing(url_of(server), server, keeps=False)
