@@ -10,8 +10,10 @@ _MODULES = ("harness", "steps", "records", "tokens", "names", "facade", "facade_
 pytest.register_assert_rewrite(*(f"tests.conformance.{module}" for module in _MODULES))
 
 from plusone.clock import Clock  # noqa: E402
+from plusone.lab.proxy import Proxy  # noqa: E402
 from plusone.stores.protocol import Store  # noqa: E402
 from plusone.stores.registry import make_store  # noqa: E402
+from tests.conformance.faults import Proxied  # noqa: E402
 from tests.conformance.harness import DAY_MS, NewStore, World  # noqa: E402
 from tests.conformance.reasons import is_registered  # noqa: E402
 
@@ -27,6 +29,11 @@ def new_store(store_url: str) -> NewStore:
         return make_store(store_url, clock=clock or Clock(), token_retention_ms=token_retention_ms)
 
     return make
+
+
+@pytest.fixture
+def proxied() -> Proxied:
+    return Proxy
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,9 @@
 """What every store that is reached over TCP must bear: replies lost, requests lost, late or swallowed.
 
-A store's test module inherits `FaultSuite` beside `ConformanceSuite` and supplies one more fixture:
+A store's test module inherits `FaultSuite` beside `ConformanceSuite` and supplies more fixtures:
+
+`proxied` (has a default in conftest.py)
+    What puts a proxy with given faults before the server that a URL leads to. Servers at several addresses override it.
 
 `is_apply`
     A callable that says of the first bytes of a request whether they begin an `apply`. Handshakes are left alone, so
@@ -11,20 +14,35 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, TypeAlias
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Final, Protocol, TypeAlias
 
 from plusone import Counters
 from plusone.clock import Clock
 from plusone.errors import PlusoneError
-from plusone.lab.proxy import Fault, Faults, Proxy
+from plusone.lab.proxy import Event, Fault, Faults
 from plusone.statistics import Limits
 from plusone.stores.protocol import Answer, GuardedAdd, Store
 from plusone.stores.registry import make_store
 from tests.conformance.harness import DAY_MS, NewStore, add, apply, asynchronous, closing, opened, state, told
 
 IsApply: TypeAlias = Callable[[bytes], bool]
+
+
+class ProxyLike(Protocol):
+    """What the suite uses of a proxy, or of several that stand together."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def counts(self) -> Counter[Event]: ...
+    @property
+    def in_flight(self) -> int: ...
+
+
+Proxied: TypeAlias = Callable[[str, Faults], AbstractAsyncContextManager[ProxyLike]]
 
 INCREMENTS: Final = 20_000 if os.environ.get("PLUSONE_TEST_SOAK") else 2_000
 CALLERS: Final = 4
@@ -42,9 +60,11 @@ def store_at(url: str) -> Store:
 
 
 @asynccontextmanager
-async def through(url: str, faults: Faults, attempt_timeout: float = 3.0) -> AsyncIterator[tuple[Counters, Proxy]]:
+async def through(
+    proxied: Proxied, url: str, faults: Faults, attempt_timeout: float = 3.0
+) -> AsyncIterator[tuple[Counters, ProxyLike]]:
     """Counters that reach the store by way of a proxy with these faults."""
-    async with Proxy(url, faults) as proxy:
+    async with proxied(url, faults) as proxy:
         limits = Limits(timeout=60, attempt_timeout=attempt_timeout)
         async with Counters(store_at(proxy.url), limits=limits) as counters:
             yield counters, proxy
@@ -77,10 +97,10 @@ class Twice:
         return first
 
 
-async def _counts_once(store_url: str, faults: Faults, attempt_timeout: float = 3.0) -> None:
+async def _counts_once(proxied: Proxied, store_url: str, faults: Faults, attempt_timeout: float = 3.0) -> None:
     """Count through these faults, of which there is one kind: every value is answered once, and the counter has it."""
     [fault] = set(faults.schedule.values())
-    async with through(store_url, faults, attempt_timeout) as (counters, proxy):
+    async with through(proxied, store_url, faults, attempt_timeout) as (counters, proxy):
         assert await count(counters, "hot", callers=CALLERS, each=INCREMENTS // CALLERS) == list(EXPECTED)
         assert (await counters.get("hot")).value == INCREMENTS
         assert proxy.counts[fault] == proxy.counts["requests"] // 20 >= 20
@@ -91,20 +111,20 @@ async def _counts_once(store_url: str, faults: Faults, attempt_timeout: float = 
 
 class FaultSuite:
     @asynchronous
-    async def test_lost_replies_count_once(self, store_url: str, is_apply: IsApply) -> None:
+    async def test_lost_replies_count_once(self, proxied: Proxied, store_url: str, is_apply: IsApply) -> None:
         """A batch whose reply is lost is sent again unchanged, and answered with the stored before."""
-        await _counts_once(store_url, Faults(schedule=every(20, "cut_after_request"), matcher=is_apply))
+        await _counts_once(proxied, store_url, Faults(schedule=every(20, "cut_after_request"), matcher=is_apply))
 
     @asynchronous
-    async def test_lost_requests_count_once(self, store_url: str, is_apply: IsApply) -> None:
+    async def test_lost_requests_count_once(self, proxied: Proxied, store_url: str, is_apply: IsApply) -> None:
         """A batch that never arrived is applied by its repetition."""
-        await _counts_once(store_url, Faults(schedule=every(20, "cut_before_request"), matcher=is_apply))
+        await _counts_once(proxied, store_url, Faults(schedule=every(20, "cut_before_request"), matcher=is_apply))
 
     @asynchronous
-    async def test_late_requests_count_once(self, store_url: str, is_apply: IsApply) -> None:
+    async def test_late_requests_count_once(self, proxied: Proxied, store_url: str, is_apply: IsApply) -> None:
         """Requests that arrive after their writer gave them up and sent them again: duplicates, or ghosts."""
         faults = Faults(schedule=every(20, "delay"), delay_ms=120, matcher=is_apply)
-        async with through(store_url, faults, attempt_timeout=0.06) as (counters, proxy):
+        async with through(proxied, store_url, faults, attempt_timeout=0.06) as (counters, proxy):
             assert await count(counters, "hot", callers=CALLERS, each=INCREMENTS // CALLERS) == list(EXPECTED)
             while proxy.in_flight:
                 assert (await counters.get("hot")).value == INCREMENTS
@@ -112,10 +132,10 @@ class FaultSuite:
             assert proxy.counts["ghosts"] >= 20
 
     @asynchronous
-    async def test_swallowed_requests_count_once(self, store_url: str, is_apply: IsApply) -> None:
+    async def test_swallowed_requests_count_once(self, proxied: Proxied, store_url: str, is_apply: IsApply) -> None:
         """A half-open connection answers nothing: the attempt times out and another connection takes over."""
         faults = Faults(schedule=every(20, "half_open"), matcher=is_apply)
-        await _counts_once(store_url, faults, attempt_timeout=0.1)
+        await _counts_once(proxied, store_url, faults, attempt_timeout=0.1)
 
     @asynchronous
     async def test_every_request_twice_counts_once(self, new_store: NewStore) -> None:
@@ -127,10 +147,13 @@ class FaultSuite:
             assert twice.repeated >= 20
 
     @asynchronous
-    async def test_bounds_hold_when_replies_are_lost(self, store_url: str, is_apply: IsApply) -> None:
+    async def test_bounds_hold_when_replies_are_lost(self, proxied: Proxied, store_url: str, is_apply: IsApply) -> None:
         """Outcomes of a repeated batch are those of its first time, rejections included."""
         faults = Faults(schedule=every(3, "cut_after_request"), matcher=is_apply)
-        async with through(store_url, faults) as (one, near), through(store_url, faults) as (two, far):
+        async with (
+            through(proxied, store_url, faults) as (one, near),
+            through(proxied, store_url, faults) as (two, far),
+        ):
 
             async def caller(counters: Counters) -> list[tuple[bool, int]]:
                 return [told(await counters.increment("seats", ceiling=300))[:2] for _ in range(160)]
@@ -143,10 +166,12 @@ class FaultSuite:
             assert near.counts["cut_after_request"] + far.counts["cut_after_request"] >= 20
 
     @asynchronous
-    async def test_tokens_sets_and_deletes_survive_lost_replies(self, store_url: str, is_apply: IsApply) -> None:
+    async def test_tokens_sets_and_deletes_survive_lost_replies(
+        self, proxied: Proxied, store_url: str, is_apply: IsApply
+    ) -> None:
         """Every kind of operation is applied once when every second reply is lost."""
         faults = Faults(schedule=every(2, "cut_after_request"), matcher=is_apply)
-        async with through(store_url, faults) as (counters, proxy):
+        async with through(proxied, store_url, faults) as (counters, proxy):
             for turn in range(10):
                 first = 4 * turn
                 assert told(await counters.set("a", 5)) == (True, 5, 0, first + 1, None)
@@ -159,11 +184,15 @@ class FaultSuite:
             assert proxy.counts["cut_after_request"] == proxy.counts["requests"] // 2 >= 20
 
     @asynchronous
-    async def test_ghosts_do_nothing(self, store_url: str, is_apply: IsApply) -> None:
+    async def test_ghosts_do_nothing(self, proxied: Proxied, store_url: str, is_apply: IsApply) -> None:
         """Batches that are delivered after their writers closed the seq and moved on are refused."""
         keys = [f"default/{number}" for number in range(20)]
         faults = Faults(schedule=dict.fromkeys(range(1, 21), "delay"), delay_ms=2_000, matcher=is_apply)
-        async with Proxy(store_url, faults) as proxy, opened(store_at(store_url)) as direct, AsyncExitStack() as stack:
+        async with (
+            proxied(store_url, faults) as proxy,
+            opened(store_at(store_url)) as direct,
+            AsyncExitStack() as stack,
+        ):
             writers = [await stack.enter_async_context(opened(store_at(proxy.url))) for _ in keys]
             attempts = [
                 asyncio.ensure_future(writer.apply([add(1_000, key=key)]))

@@ -18,7 +18,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
@@ -30,7 +30,8 @@ Fault: TypeAlias = Literal["cut_before_request", "cut_after_request", "delay", "
 
 cut_before_request  the connection is cut, and the datastore never sees the request
 cut_after_request   the datastore acts and replies, and the connection is cut instead of handing the reply over
-delay               the request reaches the datastore later, even if the client has gone away meanwhile
+delay               the request reaches the datastore later, even if the client has gone away meanwhile; what the client
+                    sends behind it waits for the reply, lest a cancellation catches up with what it cancels
 half_open           the request is swallowed, and whatever else the connection carries; it stays open
 """
 
@@ -43,6 +44,10 @@ Event: TypeAlias = Literal[
 to be lost. `ghosts` are requests that the datastore answered after their client had gone, any of them; `refused` are
 connections that it did not take.
 """
+
+
+PATIENCE_SECONDS: Final = 2.0
+"""How long the reply to a late request is waited for. It may never come: the request may go on in what is behind it."""
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,9 +70,11 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Proxy:
-    """Listens on a free port of 127.0.0.1 and forwards to the host and port of `target`, a store URL."""
+    """Listens, by default at a free port of 127.0.0.1, and forwards to the address in `target`, a store URL."""
 
-    def __init__(self, target: str, faults: Faults | None = None) -> None:
+    def __init__(
+        self, target: str, faults: Faults | None = None, *, listen: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> None:
         """Raises `ConfigurationError` if `target` does not name one host and port."""
         parts = urlsplit(target)
         # Where the URL's host is no address but a table's or a cache's name, `endpoint` has the address.
@@ -80,8 +87,8 @@ class Proxy:
         if host is None or port is None:
             raise ConfigurationError("a proxy's target must be a URL with one host and one port")
         self.counts: Counter[Event] = Counter()
-        self.port = 0
-        """The port it listens on, once entered."""
+        self.host, self.port = listen
+        """Where it listens; a free port's number is known once it is entered."""
         self._host, self._target_port = host, port
         self._parts = parts
         self._faults = faults or Faults()
@@ -93,7 +100,7 @@ class Proxy:
     @property
     def url(self) -> str:
         """The target's URL by way of this proxy."""
-        address = f"127.0.0.1:{self.port}"
+        address = f"{self.host}:{self.port}"
         if self._endpoint is not None:
             endpoint = urlsplit(_with_scheme(self._endpoint))._replace(netloc=address).geturl()
             query = dict(parse_qsl(self._parts.query, keep_blank_values=True))
@@ -109,7 +116,7 @@ class Proxy:
 
     async def __aenter__(self) -> Proxy:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Link(self).client, "127.0.0.1", 0)
+        self._server = await loop.create_server(lambda: _Link(self).client, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -161,8 +168,9 @@ class _Link:
         self._reply_is_to_be_lost = False
         self._half_open = False
         self._held: list[bytes] | None = None
-        """What the client sent of a request that is being delayed."""
+        """What the client sent behind a request that is being delayed."""
         self._release: asyncio.TimerHandle | None = None
+        self._end_of_patience: asyncio.TimerHandle | None = None
 
     @property
     def in_flight(self) -> bool:
@@ -217,17 +225,27 @@ class _Link:
                 self._half_open = True
                 return
             if fault == "delay":
-                self._held = [data]
-                delay = self._proxy._faults.delay_ms / 1000
-                self._release = asyncio.get_running_loop().call_later(delay, self._deliver)
+                self._held = []
+                self._release = asyncio.get_running_loop().call_later(self._delay, self._deliver, data)
                 return
             self._reply_is_to_be_lost = fault == "cut_after_request"
         self._forward(data)
 
-    def _deliver(self) -> None:
+    @property
+    def _delay(self) -> float:
+        return self._proxy._faults.delay_ms / 1000
+
+    def _deliver(self, data: bytes) -> None:
         """The delay is over."""
-        held, self._held, self._release = self._held, None, None
-        if held is not None:
+        self._forward(data)
+        self._release = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._deliver_rest)
+
+    def _deliver_rest(self) -> None:
+        held, self._held = self._held, None
+        if self._release is not None:
+            self._release.cancel()
+            self._release = None
+        if held:
             self._forward(b"".join(held))
 
     def _forward(self, data: bytes) -> None:
@@ -235,6 +253,7 @@ class _Link:
         self._server.write(data)
 
     def _from_server(self, data: bytes) -> None:
+        delivered = not self._replied
         self._replied = True
         if self._reply_is_to_be_lost:
             self._proxy.counts["cut_after_request"] += 1
@@ -244,10 +263,18 @@ class _Link:
             self.cut()
         elif not self._half_open:
             self.client.write(data)
+            if self._held is not None and delivered:
+                self._deliver_rest()
 
     def _client_lost(self) -> None:
         # A request on its way cannot be called back; its reply, which nobody awaits, ends the link.
-        if not self.in_flight:
+        if self.in_flight:
+            if self._held is None:
+                # The datastore sees the client go, as it would without us, and may rather not reply.
+                self._server.finish()
+            seconds = self._delay + 2 * PATIENCE_SECONDS
+            self._end_of_patience = asyncio.get_running_loop().call_later(seconds, self.cut)
+        else:
             if self._connecting is not None:
                 self._connecting.cancel()
             self._server.close()
@@ -263,6 +290,8 @@ class _Link:
 
     def _end(self) -> None:
         if self.client.ended and self._server.ended and self._connecting is None:
+            if self._end_of_patience is not None:
+                self._end_of_patience.cancel()
             self._proxy._links.discard(self)
             if not self._proxy._links:
                 self._proxy._all_ended.set()
@@ -310,6 +339,11 @@ class _Side(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+    def finish(self) -> None:
+        """Say that nothing more will be written; what comes is still read."""
+        if self._transport is not None and not self._transport.is_closing() and self._transport.can_write_eof():
+            self._transport.write_eof()
 
     def close(self) -> None:
         if self._transport is not None:
