@@ -87,7 +87,7 @@ def test_an_empty_object_is_no_body(client: httpx.Client, name: str) -> None:
 
 def test_other_methods_and_longer_paths_are_not_taken(client: httpx.Client, name: str) -> None:
     answer = client.get(f"/dynamo/{name}")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "OPTIONS, POST")
+    assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (405, {"OPTIONS", "POST"})
     assert client.post(f"/dynamo/{name}/increment").json()["type"] == "/problems/not-found"
 
 
