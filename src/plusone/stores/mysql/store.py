@@ -52,6 +52,7 @@ _SWEEP: Final = (
     filled(sql("sweep_tokens.sql"), now=NOW, limit=SWEEP_ROWS),
     filled(sql("sweep_counters.sql"), now=NOW, limit=SWEEP_ROWS, kept_ms=DEAD_KEPT_MS),
 )
+_REMOVED: Final = "SELECT ROW_COUNT()"
 
 _log = logging.getLogger("plusone.mysql")
 
@@ -230,7 +231,9 @@ class MySQLStore:
         """Remove expired tokens and counters long dead, some at a time. After a failure the next time will do."""
         try:
             for statement in _SWEEP:
-                await self.server.exchange([statement])
+                removed = SWEEP_ROWS
+                while removed == SWEEP_ROWS:
+                    _, [[removed]] = await self.server.exchange([statement, _REMOVED])
         except NotCounted as error:
             _log.warning("removing dead counters and expired tokens failed: %s", error)
         finally:
