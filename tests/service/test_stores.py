@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plusone.config import Settings
-from plusone.errors import Closed, StoreUnavailable
+from plusone.errors import Closed, ConfigurationError, StoreUnavailable
 from plusone.service.stores import Stores
 from tests.servers.process import free_port
 
@@ -52,3 +52,18 @@ def test_one_that_cannot_be_closed_keeps_no_other_open(tmp_path: Path, monkeypat
         assert open_files(file) == []
 
     asyncio.run(stop())
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("none://here", "unknown store scheme 'none'"),
+        ("sqlite:counters.db?colour=red", "sqlite: unknown parameter 'colour'"),
+        ("memory://?size=1", "memory: unknown parameter 'size'"),
+        ("nothing", "not a store URL"),
+    ],
+)
+def test_a_url_that_is_none_is_told_with_its_stores_name(url: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Stores(Settings(stores={"default": "memory://", "far": url}))
+    assert str(caught.value).startswith(f"store far: {problem}")

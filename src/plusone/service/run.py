@@ -21,7 +21,7 @@ from plusone.errors import ConfigurationError
 from plusone.service import log
 from plusone.service.app import document, make_app
 from plusone.service.front import Front
-from plusone.service.stores import Stores
+from plusone.service.stores import Stores, naming
 from plusone.stores.registry import StoreURL
 
 _log = structlog.stdlib.get_logger("plusone.service")
@@ -94,11 +94,12 @@ async def _check_stores(settings: Settings) -> None:
 
 def _check_shared(settings: Settings) -> None:
     for name, url in settings.stores.items():
-        if settings.workers > 1 and StoreURL.parse(url).scheme == "memory":
-            raise ConfigurationError(
-                f"store {name}: each worker would count in a memory of its own. Serve {url} with one worker, or choose"
-                " a store that they share"
-            )
+        with naming(name):
+            if settings.workers > 1 and StoreURL.parse(url).scheme == "memory":
+                raise ConfigurationError(
+                    f"each worker would count in a memory of its own. Serve {url} with one worker, or choose a store"
+                    " that they share"
+                )
 
 
 def _check_free(settings: Settings) -> None:

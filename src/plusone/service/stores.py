@@ -54,23 +54,23 @@ class Stores:
 
     def __init__(self, settings: Settings) -> None:
         """Raises `ConfigurationError` for a URL that names no store; nothing is connected yet."""
-        self._counters = {
-            name: plusone.open(
-                url,
-                timeout=settings.timeout,
-                waiting_max=settings.waiting_max,
-                on_gap=settings.on_gap,
-                token_retention=settings.token_retention,
-            )
-            for name, url in settings.stores.items()
-        }
+        self._counters: dict[str, Counters] = {}
+        for name, url in settings.stores.items():
+            with naming(name):
+                self._counters[name] = plusone.open(
+                    url,
+                    timeout=settings.timeout,
+                    waiting_max=settings.waiting_max,
+                    on_gap=settings.on_gap,
+                    token_retention=settings.token_retention,
+                )
         self._gaps_told: dict[str, int] = {}
 
     async def open(self) -> None:
         """Connect to each. Raises what the first that cannot be reached raises, its name in front, and closes all."""
         try:
             for name, counters in self._counters.items():
-                with _named(name):
+                with naming(name):
                     await counters.__aenter__()
         except BaseException:
             # Nobody closes what never served. What brought us here says more than what may come of closing.
@@ -82,7 +82,7 @@ class Stores:
         """Answer everything that waits, and let go of the datastores: of all, then raise what the first raised."""
 
         async def close(name: str, counters: Counters) -> None:
-            with _named(name):
+            with naming(name):
                 await counters.close()
 
         closing = (close(name, counters) for name, counters in self._counters.items())
@@ -131,7 +131,7 @@ class Stores:
 
 
 @contextlib.contextmanager
-def _named(store: str) -> Iterator[None]:
+def naming(store: str) -> Iterator[None]:
     """Put the store's name in front of what its errors say."""
     try:
         yield
