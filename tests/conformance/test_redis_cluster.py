@@ -8,9 +8,11 @@ import pytest
 
 pytest.importorskip("redis")
 
+from tests.conformance.crashes import Crashing, CrashSuite
+from tests.conformance.faults import FaultSuite, IsApply, Proxied
 from tests.conformance.suite import ConformanceSuite
-from tests.servers.redis import skip_without_redis
-from tests.servers.redis_cluster import USERS_URL, own_prefix, shared_url
+from tests.servers.redis import HAS_REDIS_SERVER, skip_without_redis
+from tests.servers.redis_cluster import USERS_URL, ClusterProxy, Together, own_prefix, redis_cluster, shared_url, url_of
 
 skip_without_redis(own=USERS_URL is None)
 
@@ -21,7 +23,32 @@ def cluster() -> Iterator[str]:
         yield url
 
 
-class TestRedisCluster(ConformanceSuite):
+@pytest.fixture
+def is_apply() -> IsApply:
+    return lambda request: b"EVALSHA" in request[:64]
+
+
+@pytest.fixture
+def proxied() -> Proxied:
+    return ClusterProxy
+
+
+class TestRedisCluster(ConformanceSuite, FaultSuite):
     @pytest.fixture
     def store_url(self, cluster: str) -> Iterator[str]:
         yield from own_prefix(cluster)
+
+
+if HAS_REDIS_SERVER:  # a user's cluster may not be killed
+
+    class TestRedisClusterThatKeeps(CrashSuite):
+        @pytest.fixture
+        def crashing(self) -> Iterator[Crashing]:
+            with redis_cluster(3, "--appendonly", "yes", "--appendfsync", "always") as nodes:
+                yield Crashing(url_of(nodes), Together(nodes), keeps=True)
+
+    class TestRedisClusterThatForgets(CrashSuite):
+        @pytest.fixture
+        def crashing(self) -> Iterator[Crashing]:
+            with redis_cluster(3) as nodes:
+                yield Crashing(url_of(nodes), Together(nodes), keeps=False)

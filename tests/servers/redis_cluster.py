@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, Final
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from redis.cluster import ClusterNode, RedisCluster
 
 from plusone.clock import Clock
+from plusone.lab.proxy import Event, Faults, Proxy
 from plusone.stores.redis.cluster_store import RedisClusterStore
 from plusone.stores.registry import StoreURL
 from tests.servers.process import STARTS_WITHIN_SECONDS, ServerProcess, free_port
@@ -18,6 +22,7 @@ from tests.servers.redis import DAY_MS, answers, ask, own_prefix_of, server_comm
 
 USERS_URL: Final = os.environ.get("PLUSONE_TEST_REDIS_CLUSTER_URL")
 _SLOTS: Final = 16_384
+_LOOPBACK_ADDRESSES: Final = itertools.cycle(range(2, 255))
 
 
 class RedisNode(ServerProcess):
@@ -125,6 +130,58 @@ def url_of(nodes: Sequence[RedisNode], **parameters: str | int) -> str:
     hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
     query = "&".join(f"{name}={value}" for name, value in parameters.items())
     return f"redis+cluster://{hosts}" + (f"?{query}" if query else "")
+
+
+class Together:
+    """Servers that stand still, and crash, at the same time."""
+
+    def __init__(self, servers: Sequence[ServerProcess]) -> None:
+        self._servers = servers
+
+    def pause(self) -> None:
+        for server in self._servers:
+            server.pause()
+
+    def resume(self) -> None:
+        for server in self._servers:
+            server.resume()
+
+    def restart(self) -> None:
+        for server in self._servers:
+            server.kill()
+        for server in self._servers:
+            server.start()
+
+
+class ClusterProxy:
+    """Every node of a cluster by way of a proxy, all with the same faults and one count of them.
+
+    The proxies have the nodes' own ports, on an address of loopback that nobody else has: what the nodes tell of
+    themselves, which is their ports, leads to the proxies again.
+    """
+
+    def __init__(self, target: str, faults: Faults) -> None:
+        parts = urlsplit(target)
+        self._host = f"127.0.0.{next(_LOOPBACK_ADDRESSES)}"
+        nodes = StoreURL.parse(target).hosts(6_379)
+        self._proxies = [Proxy(f"redis://{host}:{port}", faults, listen=(self._host, port)) for host, port in nodes]
+        self.counts: Counter[Event] = Counter()
+        for proxy in self._proxies:
+            proxy.counts = self.counts
+        self.url = parts._replace(netloc=",".join(f"{self._host}:{port}" for _, port in nodes)).geturl()
+
+    @property
+    def in_flight(self) -> int:
+        return sum(proxy.in_flight for proxy in self._proxies)
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        for proxy in self._proxies:
+            await self._stack.enter_async_context(proxy)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
 
 
 @contextmanager

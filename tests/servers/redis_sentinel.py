@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
+from urllib.parse import urlsplit
 
 import msgspec
 from redis import Redis, Sentinel
 
 from plusone.clock import Clock
+from plusone.lab.proxy import Faults, Proxy
 from plusone.stores.redis.sentinel import RedisSentinelStore
 from plusone.stores.registry import StoreURL
 from tests.servers.process import ServerProcess
-from tests.servers.redis import DAY_MS, answers, ask, own_prefix_of, redis_replica, redis_server
+from tests.servers.redis import DAY_MS, answers, ask, own_prefix_of, redis_replica, redis_server, url_of
 from tests.servers.redis_cluster import until
 
 USERS_URL: Final = os.environ.get("PLUSONE_TEST_REDIS_SENTINEL_URL")
@@ -49,13 +53,32 @@ def sentinel_set(
         yield SentinelSet(primary, followers, watchers)
 
 
-def monitor(sentinel: ServerProcess, name: str, port: int) -> None:
-    """Let the sentinel know a primary on this port under another name too."""
-    ask(sentinel, "SENTINEL", "MONITOR", name, "127.0.0.1", port, 1)
+class SentinelProxy:
+    """A primary without replicas by way of a proxy, which its one sentinel is told to watch under another name.
 
+    Replicas would be told by the sentinel to follow the proxy.
+    """
 
-def forget(sentinel: ServerProcess, name: str) -> None:
-    ask(sentinel, "SENTINEL", "REMOVE", name)
+    def __init__(self, watched: SentinelSet, target: str, faults: Faults) -> None:
+        [self._sentinel] = watched.sentinels
+        self._name = f"proxied-{secrets.token_hex(4)}"
+        self._proxy = Proxy(url_of(watched.primary), faults)
+        self.counts = self._proxy.counts
+        self.url = urlsplit(target)._replace(path=f"/{self._name}/0").geturl()
+
+    @property
+    def in_flight(self) -> int:
+        return self._proxy.in_flight
+
+    async def __aenter__(self) -> Self:
+        await self._proxy.__aenter__()
+        monitor = ("SENTINEL", "MONITOR", self._name, "127.0.0.1", self._proxy.port, 1)
+        await asyncio.to_thread(ask, self._sentinel, *monitor)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await asyncio.to_thread(ask, self._sentinel, "SENTINEL", "REMOVE", self._name)
+        await self._proxy.__aexit__(None, None, None)
 
 
 def _sentinel(primary_port: int, quorum: int, down_after_ms: int) -> ServerProcess:
