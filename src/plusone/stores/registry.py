@@ -27,9 +27,11 @@ STORES: Final = {
     "mongodb": "plusone.stores.mongodb.store:MongoDBStore",
     "mongodb+srv": "plusone.stores.mongodb.store:MongoDBStore",
     "documentdb": "plusone.stores.mongodb.store:MongoDBStore",
+    "momento": "plusone.stores.momento.store:MomentoStore",
 }
 
 EXTRAS: Final = {
+    "momento": "momento",
     "mongodb": "mongodb",
     "mongodb+srv": "mongodb",
     "documentdb": "mongodb",
