@@ -8,7 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from plusone.config import Settings
 from plusone.service.classic import CLASSIC_STORES
+from plusone.service.stores import Stores
 from tests.servers.process import ServerProcess
 from tests.service.running import Running
 from tests.service.test_system import samples
@@ -118,6 +120,11 @@ def test_without_a_maximum_it_goes_on_to_the_end_of_64_bits(tmp_path: Path) -> N
             "no store 'dynamo' is configured; add it to [stores], for instance"
             ' dynamo = "dynamodb://table?region=eu-west-1"'
         )
+
+
+@pytest.mark.parametrize("store", ["dynamo", "redis", "docdb", "tidb"])  # a Momento URL wants a key too
+def test_what_is_said_to_configure_can_be_configured(store: str) -> None:
+    assert Stores(Settings(stores={store: CLASSIC_STORES[store]})).named(store)
 
 
 def test_one_datastore_down_is_named_and_the_others_serve(redis: ServerProcess, redis_url: str, tmp_path: Path) -> None:

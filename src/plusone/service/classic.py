@@ -36,7 +36,7 @@ CLASSIC_STORES: Final = {
     "redis": "redis://localhost:6379/0",
     "momento": "momento://cache",
     "docdb": "documentdb://localhost:27017/plusone",
-    "tidb": "tidb://localhost:4000/plusone",
+    "tidb": "tidb://root@localhost:4000/plusone",
 }
 """The names of stores that have such a route, and what the configuration could say of each."""
 _NO_BODY: Final = (b"", b"{}")
