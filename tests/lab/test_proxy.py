@@ -142,6 +142,37 @@ def test_a_delayed_request_outlives_its_client() -> None:
     assert run(faults, body) == {"connections": 2, "requests": 1, "delay": 1, "ghosts": 1}
 
 
+def test_what_is_sent_behind_a_delayed_request_waits_for_its_reply() -> None:
+    """As a cancellation must, that would otherwise reach the datastore together with what it cancels."""
+
+    async def body(server: Echo, proxy: Proxy, client: Client) -> None:
+        other = Client(proxy.port)
+        await client.send(b"1\n")
+        while not proxy.counts["delay"]:
+            assert await other.ask(b"0\n") == b"0\n"
+        await other.leave()
+        server.lines.clear()
+        assert await client.ask(b"2\n") == b"1\n"
+        assert server.lines == [b"1\n"]
+
+    faults = Faults(schedule={1: "delay"}, delay_ms=40, matcher=lambda request: request == b"1\n")
+    assert run(faults, body) == {"connections": 2, "requests": 1, "delay": 1}
+
+
+def test_a_client_that_leaves_is_seen_to_leave() -> None:
+    """A datastore that waits for the rest of a request, or would rather not reply to nobody, has to know."""
+
+    async def body(server: Echo, proxy: Proxy, client: Client) -> None:
+        await client.send(b"half a line")
+        await client.leave()
+        while not proxy.counts["ghosts"]:
+            assert await client.ask(b"2\n") == b"2\n"
+        assert server.lines.count(b"half a line") == 1
+
+    faults = Faults(matcher=lambda request: request == b"half a line")
+    assert run(faults, body) == {"connections": 2, "requests": 1, "ghosts": 1}
+
+
 def test_a_half_open_connection_swallows_everything() -> None:
     async def body(server: Echo, proxy: Proxy, client: Client) -> None:
         for line in (b"1\n", b"2\n"):
