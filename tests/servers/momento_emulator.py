@@ -92,6 +92,7 @@ class Caches:
         cache = self._caches.get((await self.authorize(context)).get("cache", ""))
         if cache is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "Cache with the specified name does not exist")
+            raise AssertionError
         if not cache.admits():
             await _exceeded(context, "operations_rate_limit_exceeded")
         if size > ITEM_BYTES_MAX:
@@ -106,7 +107,7 @@ async def _exceeded(context: grpc.aio.ServicerContext, limit: str) -> NoReturn:
     raise AssertionError
 
 
-class Scs(cache_grpc.ScsServicer):  # type: ignore[misc]
+class Scs(cache_grpc.ScsServicer):
     """The data plane. Each step on an item is one piece of Python without an await, and so atomic."""
 
     def __init__(self, caches: Caches) -> None:
@@ -150,7 +151,7 @@ class Scs(cache_grpc.ScsServicer):  # type: ignore[misc]
         return cache_pb._IncrementResponse(value=value)
 
 
-class ScsControl(control_grpc.ScsControlServicer):  # type: ignore[misc]
+class ScsControl(control_grpc.ScsControlServicer):
     """The control plane: which caches there are."""
 
     def __init__(self, caches: Caches) -> None:
@@ -201,12 +202,11 @@ async def serve(options: argparse.Namespace) -> None:
             ("grpc.http2.bdp_probe", 0),
         )
     )
-    cache_grpc.add_ScsServicer_to_server(Scs(caches), server)
-    control_grpc.add_ScsControlServicer_to_server(ScsControl(caches), server)
+    cache_grpc.add_ScsServicer_to_server(Scs(caches), server)  # type: ignore[no-untyped-call]
+    control_grpc.add_ScsControlServicer_to_server(ScsControl(caches), server)  # type: ignore[no-untyped-call]
     address = f"127.0.0.1:{options.port}"
     if options.certificate:
-        pair = (Path(options.key).read_bytes(), Path(options.certificate).read_bytes())
-        server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+        server.add_secure_port(address, _credentials(options))
     else:
         server.add_insecure_port(address)
     await server.start()
@@ -214,6 +214,11 @@ async def serve(options: argparse.Namespace) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     await ended.wait()
     await server.stop(None)
+
+
+def _credentials(options: argparse.Namespace) -> grpc.ServerCredentials:
+    pair = (Path(options.key).read_bytes(), Path(options.certificate).read_bytes())
+    return grpc.ssl_server_credentials([pair])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -39,36 +39,38 @@ _decode_row: Final = msgspec.msgpack.Decoder(Row).decode
 _decode_tokens: Final = msgspec.msgpack.Decoder(_Tokens).decode
 
 
-class Decision(NamedTuple):
-    """What the step answers, and the item to be stored for it to be so; None if nothing is to be written."""
+class Change(NamedTuple):
+    """The item that has to be stored, and what is then to be answered."""
 
-    answer: Answer | PlusoneError
-    item: bytes | None = None
+    item: bytes
+    answer: Answer
 
 
-def decide(item: bytes | None, request: GuardedAdd, now_ms: int, token_retention_ms: int) -> Decision:
-    """The protocol's one step on an item as it was found (None: there is none)."""
+def decide(
+    item: bytes | None, request: GuardedAdd, now_ms: int, token_retention_ms: int
+) -> Change | Answer | PlusoneError:
+    """The protocol's one step on an item as it was found (None: there is none); an answer if nothing is to change."""
     try:
         row, tokens = _unpack(item, request.key)
         recorded = _decode_tokens(tokens) if request.tokens and tokens else {}
     except CorruptRecord as error:
-        return Decision(error)
-    except msgspec.DecodeError:
-        return Decision(_corrupt(request.key))
+        return error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _corrupt(request.key)
     answer = step(row, request, now_ms, _known(recorded, request, now_ms) if recorded else ())
     if not row.change:
-        return Decision(answer)
+        return answer
     assert isinstance(answer, Answer)
     if request.tokens:
         living = {token: kept for token, kept in recorded.items() if kept.until_ms > now_ms}
         if len(living) + len(request.tokens) > TOKENS_MAX:
-            return Decision(_full(len(living)))
+            return _full(len(living))
         for record in token_records(request, answer):
             living[record.token] = _Token(
                 record.data, record.value, record.revision, record.exists, now_ms + token_retention_ms
             )
         tokens = _encode(living)
-    return Decision(answer, _pack(row, tokens))
+    return Change(_pack(row, tokens), answer)
 
 
 def record(item: bytes | None, key: str, now_ms: int) -> Record:
@@ -90,7 +92,7 @@ def _unpack(item: bytes | None, key: str) -> tuple[Row, bytes]:
         raise _corrupt(key)
     try:
         row = _decode_row(item[_HEAD:end])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise _corrupt(key) from None
     if row.key != key:
         raise _corrupt(key)

@@ -79,21 +79,19 @@ class Connection:
         """
         answered = self._answered
         self._exchanges += 1
-        responses: list[Any] = []
         try:
-            for call in calls:
-                responses.append(await self._response(call))
-        except BaseException:
-            for call in calls:
-                call.cancel()
+            return [await self._response(call) for call in calls]
+        except BaseException as error:
+            _cancel(calls)
             if self._answered == answered:
                 await self.give_up()
-            raise
+            # The frames that the error remembers know the calls, and these would keep their connection open.
+            del calls
+            raise error.with_traceback(None) from None
         finally:
             self._exchanges -= 1
             if self._given_up:
                 await self.give_up()
-        return responses
 
     async def give_up(self) -> None:
         """Close it, when the last of its exchanges has ended."""
@@ -162,6 +160,11 @@ def _cancelled_from_outside() -> bool:
     """Whether the task is being cancelled; gRPC raises the same error where a call was, by a channel that closes."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _cancel(calls: Sequence[Call]) -> None:
+    for call in calls:
+        call.cancel()
 
 
 def _seen(proof: asyncio.Task[None]) -> None:

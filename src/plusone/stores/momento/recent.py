@@ -1,4 +1,4 @@
-"""Items as they were last seen, so that the next step on a counter is one round trip. Being wrong costs a second one."""
+"""Items as they were last seen, so that the next step on a counter is one round trip. A wrong guess costs one more."""
 
 from __future__ import annotations
 

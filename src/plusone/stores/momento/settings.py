@@ -125,7 +125,7 @@ def _planes(url: StoreURL, key: credentials.Credentials | None) -> tuple[str, st
             f"momento: set the environment variable {_variable(url)} to an API key, or name an endpoint"
         )
     if key.data is None or key.control is None:
-        raise ConfigurationError("momento: this API key has no endpoint in it; name it with endpoint=… in the store URL")
+        raise ConfigurationError("momento: the API key has no endpoint in it; name it in the store URL, by endpoint=…")
     return key.data, key.control
 
 
@@ -142,5 +142,5 @@ def _tls(url: StoreURL, *, local: bool) -> bool:
     if text not in ("on", "off"):
         raise ConfigurationError("momento: tls must be on or off")
     if text == "off" and not local:
-        raise ConfigurationError("momento: tls=off is for an endpoint on this machine: API keys are not sent in the clear")
+        raise ConfigurationError("momento: tls=off is for an endpoint on this machine; API keys are no plain text")
     return text == "on"

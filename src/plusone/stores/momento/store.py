@@ -134,10 +134,10 @@ class MomentoStore:
                 doubtful.append(request)
                 continue
             decision = blob.decide(item, request, now_ms, self._token_retention_ms)
-            if decision.item is None:
-                doubtful.append(request)
+            if isinstance(decision, blob.Change):
+                writes.append(_Write(request, item, decision))
             else:
-                writes.append(_Write(request, item, decision.item, decision.answer))
+                doubtful.append(request)
         return writes, doubtful
 
     async def _write(
@@ -157,8 +157,8 @@ class MomentoStore:
                 self._recent.forget(key)
                 answers[key] = response if isinstance(response, PlusoneError) else translate(response)
             elif response.HasField("stored"):
-                self._recent.put(key, write.item)
-                answers[key] = write.answer
+                self._recent.put(key, write.change.item)
+                answers[key] = write.change.answer
             else:
                 self._recent.forget(key)
                 beaten.append(write.request)
@@ -185,20 +185,20 @@ class MomentoStore:
             if item is not None:
                 self._recent.put(request.key, item)
             decision = blob.decide(item, request, now_ms, self._token_retention_ms)
-            if decision.item is None:
-                answers[request.key] = decision.answer
+            if not isinstance(decision, blob.Change):
+                answers[request.key] = decision
             elif last:
                 answers[request.key] = msgspec.structs.replace(decision.answer, status="missed")
             else:
-                writes.append(_Write(request, item, decision.item, decision.answer))
+                writes.append(_Write(request, item, decision))
         return writes
 
     def _request(self, write: _Write) -> cache._SetIfRequest:
-        key, ttl_ms = self._key(write.request.key), self._settings.ttl_ms
+        key, item, ttl_ms = self._key(write.request.key), write.change.item, self._settings.ttl_ms
         if write.follows is None:
-            return cache._SetIfRequest(cache_key=key, cache_body=write.item, ttl_milliseconds=ttl_ms, absent=_ABSENT)
+            return cache._SetIfRequest(cache_key=key, cache_body=item, ttl_milliseconds=ttl_ms, absent=_ABSENT)
         equal = common.Equal(value_to_check=write.follows)
-        return cache._SetIfRequest(cache_key=key, cache_body=write.item, ttl_milliseconds=ttl_ms, equal=equal)
+        return cache._SetIfRequest(cache_key=key, cache_body=item, ttl_milliseconds=ttl_ms, equal=equal)
 
     def _key(self, key: str) -> bytes:
         return self._prefix + key.encode()
@@ -208,9 +208,7 @@ class _Write(msgspec.Struct, gc=False):
     request: GuardedAdd
     follows: bytes | None
     """The item that it was decided on; None: there was none."""
-    item: bytes
-    answer: Answer
-    """What is to be answered when it was stored."""
+    change: blob.Change
 
 
 def _item(response: Any) -> bytes | None:
