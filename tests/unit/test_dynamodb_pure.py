@@ -249,7 +249,14 @@ def codes() -> list[str]:
 
 OF_OTHER_CALLS = {
     *("BackupInUse", "BackupNotFound", "ContinuousBackupsUnavailable", "PointInTimeRecoveryUnavailable"),
-    *("ExportConflict", "ExportNotFound", "ImportConflict", "ImportNotFound", "InvalidExportTime", "InvalidRestoreTime"),
+    *(
+        "ExportConflict",
+        "ExportNotFound",
+        "ImportConflict",
+        "ImportNotFound",
+        "InvalidExportTime",
+        "InvalidRestoreTime",
+    ),
     *("GlobalTableAlreadyExists", "GlobalTableNotFound", "ReplicaAlreadyExists", "ReplicaNotFound", "PolicyNotFound"),
     "TableAlreadyExists",
 }
@@ -271,10 +278,10 @@ def test_every_exception_of_the_driver_has_its_place() -> None:
         and kind.__module__ == "botocore.exceptions"
     }
     assert theirs == ours
-    for _, kind in inspect.getmembers(exceptions, inspect.isclass):
+    kinds: list[type[Any]] = [kind for _, kind in inspect.getmembers(exceptions, inspect.isclass)]
+    for kind in kinds:
         if issubclass(kind, exceptions.BotoCoreError):
-            assert issubclass(kind, exceptions.BotoCoreError)
-            assert isinstance(before_sending(kind.__new__(kind)), StoreUnavailable | StoreRefused)
+            assert isinstance(before_sending(Exception.__new__(kind)), StoreUnavailable | StoreRefused)
 
 
 @pytest.mark.parametrize(

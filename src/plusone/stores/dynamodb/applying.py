@@ -229,8 +229,8 @@ def _applied(request: GuardedAdd, planning: Plan, old: msgspec.Raw) -> Answer | 
     except CorruptRecord as error:
         return OutcomeUnknown(f"DynamoDB: it was applied to something unreadable: {error}")
     if planning.form == "dead":
-        return Answer("applied", 0, state.r.N, False)
-    return Answer("applied", state.v.N, state.r.N, True)
+        return Answer("applied", 0, state.r.number, False)
+    return Answer("applied", state.v.number, state.r.number, True)
 
 
 def _see(attempt: _Attempt, raw: msgspec.Raw | None, now_ms: int) -> None:

@@ -10,16 +10,17 @@ from plusone.errors import CorruptRecord
 from plusone.stores.protocol import Answer, GuardedAdd, Record, TokenRecord
 from plusone.types import MAX, MIN
 
+
 class Number(msgspec.Struct, frozen=True, gc=False):
-    N: int
+    number: int = msgspec.field(name="N")
 
 
 class Text(msgspec.Struct, frozen=True, gc=False):
-    S: str
+    text: str = msgspec.field(name="S")
 
 
 class Numbers(msgspec.Struct, frozen=True):
-    M: dict[str, Number]
+    entries: dict[str, Number] = msgspec.field(name="M")
 
 
 _NONE: Final = Numbers({})
@@ -34,8 +35,8 @@ class Before(msgspec.Struct, frozen=True, gc=False):
     u: Number | None = None
 
     def record(self, now_ms: int) -> Record:
-        alive = self.e is None or self.e.N > now_ms
-        return Record(self.v.N if alive else 0, self.r.N, alive, None if self.u is None else self.u.N)
+        alive = self.e is None or self.e.number > now_ms
+        return Record(self.v.number if alive else 0, self.r.number, alive, None if self.u is None else self.u.number)
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -52,7 +53,7 @@ class Item(msgspec.Struct, frozen=True):
     k: Number | None = None
 
     def is_alive(self, now_ms: int) -> bool:
-        return self.e is None or self.e.N > now_ms
+        return self.e is None or self.e.number > now_ms
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -76,7 +77,7 @@ def item(raw: bytes | msgspec.Raw, key: str) -> Item:
         found = _decode_item(raw)
     except msgspec.DecodeError as error:
         raise _corrupt(key, error) from None
-    _check(found.v.N, key)
+    _check(found.v.number, key)
     return found
 
 
@@ -86,7 +87,7 @@ def before(raw: bytes | msgspec.Raw, key: str) -> Before:
         found = _decode_before(raw)
     except msgspec.DecodeError as error:
         raise _corrupt(key, error) from None
-    _check(found.v.N, key)
+    _check(found.v.number, key)
     return found
 
 
@@ -96,9 +97,9 @@ def token_record(raw: bytes | msgspec.Raw, key: str, token: str, now_ms: int) ->
         found = _decode_token(raw)
     except msgspec.DecodeError as error:
         raise _corrupt(key, error) from None
-    if found.e.N <= now_ms:
+    if found.e.number <= now_ms:
         return None
-    return TokenRecord(token, found.d.S, found.v.N, found.r.N, found.a.N == 1)
+    return TokenRecord(token, found.d.text, found.v.number, found.r.number, found.a.number == 1)
 
 
 def decide(item: Item, request: GuardedAdd, now_ms: int, known: tuple[TokenRecord, ...] = ()) -> Answer | None:
@@ -107,34 +108,34 @@ def decide(item: Item, request: GuardedAdd, now_ms: int, known: tuple[TokenRecor
     `known` are those of the request's tokens that are recorded and have not expired.
     """
     writer = request.writer
-    session = item.s.M.get(writer)
-    last = 0 if session is None else session.N
+    session = item.s.entries.get(writer)
+    last = 0 if session is None else session.number
     if last == request.seq:
-        value = item.b.M.get(writer)
-        revision, stamp = item.q.M.get(writer), item.t.M.get(writer)
+        value = item.b.entries.get(writer)
+        revision, stamp = item.q.entries.get(writer), item.t.entries.get(writer)
         if revision is None or stamp is None:
             raise _corrupt(request.key, "a session lacks its revision or its time")
-        return Answer("duplicate", None if value is None else value.N, revision.N, stamp.N % 2 == 1)
+        return Answer("duplicate", None if value is None else value.number, revision.number, stamp.number % 2 == 1)
     if last > request.seq:
         return Answer("stale")
     if last < request.acked:
         return Answer("gap", last=last)
     alive = item.is_alive(now_ms)
-    value_now = item.v.N if alive else 0
+    value_now = item.v.number if alive else 0
     if (
         known
         or not request.lo <= value_now <= request.hi
-        or request.revision not in (None, item.r.N)
+        or request.revision not in (None, item.r.number)
         or request.alive not in (None, alive)
     ):
-        return Answer("missed", value_now, item.r.N, alive, tokens=known)
+        return Answer("missed", value_now, item.r.number, alive, tokens=known)
     return None
 
 
 def missed(item: Item, now_ms: int) -> Answer:
     """For a request that this item admits, and that another writer kept from being applied each time."""
     alive = item.is_alive(now_ms)
-    return Answer("missed", item.v.N if alive else 0, item.r.N, alive)
+    return Answer("missed", item.v.number if alive else 0, item.r.number, alive)
 
 
 def _check(value: int, key: str) -> None:
@@ -143,4 +144,6 @@ def _check(value: int, key: str) -> None:
 
 
 def _corrupt(key: str, why: object) -> CorruptRecord:
-    return CorruptRecord(f"DynamoDB: the item of {key!r} is no counter of ours: {why}; move it away, or use another table")
+    return CorruptRecord(
+        f"DynamoDB: the item of {key!r} is no counter of ours: {why}; move it away, or use another table"
+    )

@@ -54,9 +54,7 @@ _decode_got: Final = msgspec.json.Decoder(_BatchGot).decode
 _decode_queried: Final = msgspec.json.Decoder(_Queried).decode
 
 
-async def items(
-    wire: Wire, table: str, keys: Iterable[Key], *, strong: bool, sessions: bool
-) -> dict[Key, msgspec.Raw]:
+async def items(wire: Wire, table: str, keys: Iterable[Key], *, strong: bool, sessions: bool) -> dict[Key, msgspec.Raw]:
     """The items that are there, with or without the sessions of counters."""
     distinct = list(dict.fromkeys(keys))
     chunks = [distinct[start : start + KEYS_PER_GET] for start in range(0, len(distinct), KEYS_PER_GET)]
@@ -75,9 +73,7 @@ async def items(
     raise failure
 
 
-async def _get(
-    wire: Wire, table: str, keys: Sequence[Key], *, strong: bool, sessions: bool
-) -> dict[Key, msgspec.Raw]:
+async def _get(wire: Wire, table: str, keys: Sequence[Key], *, strong: bool, sessions: bool) -> dict[Key, msgspec.Raw]:
     found: dict[Key, msgspec.Raw] = {}
     asked: dict[str, Any] = {"Keys": [_key(key) for key in keys], "ConsistentRead": strong}
     if not sessions:
@@ -87,7 +83,7 @@ async def _get(
         got = _decode_got(await wire.call("BatchGetItem", body))
         for raw in got.responses.get(table, ()):
             key = _decode_found(raw)
-            found[key.p.S, key.n.S] = raw
+            found[key.p.text, key.n.text] = raw
         left = got.unprocessed.get(table, {})
         if left and not got.responses.get(table):
             raise StoreUnavailable("DynamoDB: it asks for patience with reads")
@@ -104,9 +100,9 @@ async def page(
     found: list[tuple[str, msgspec.Raw]] = []
     for _ in range(_QUERIES_PER_PAGE):
         queried = await _query(wire, table, account, name_prefix, position, limit - len(found), now_ms)
-        found += [(f"{account}/{_decode_found(raw).n.S}", raw) for raw in queried.items]
+        found += [(f"{account}/{_decode_found(raw).n.text}", raw) for raw in queried.items]
         if queried.last is not None:
-            position = _Position(position.shard, queried.last.n.S)
+            position = _Position(position.shard, queried.last.n.text)
         elif position.shard + 1 < SHARDS:
             position = _Position(position.shard + 1, None)
         else:

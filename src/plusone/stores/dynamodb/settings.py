@@ -39,7 +39,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         # Not `hostname`, which is lower case: the names of tables are not.
         table = parts.netloc.rpartition("@")[2]
         if parts.path.strip("/") or parts.fragment or not _TABLE.fullmatch(table):
-            raise ConfigurationError(f"dynamodb: the store URL must read {_FORM}, table being 3 to 255 of A-Z a-z 0-9 _ . -")
+            raise ConfigurationError(
+                f"dynamodb: the store URL must read {_FORM}, table being 3 to 255 of A-Z a-z 0-9 _ . -"
+            )
         if (parts.username is None) != (parts.password is None) or parts.username == "" or parts.password == "":
             raise ConfigurationError(f"dynamodb: key and secret come together or not at all, as in {_FORM}")
         region = url.query.get("region")

@@ -38,9 +38,8 @@ class Signer:
         scope = f"{stamp[:8]}/{self._region}/dynamodb/aws4_request"
         to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
         signature = hmac.digest(self._key(credentials.secret_key, stamp[:8]), to_sign.encode(), "sha256").hex()
-        headers["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
-        )
+        signer = f"{credentials.access_key}/{scope}"
+        headers["authorization"] = f"AWS4-HMAC-SHA256 Credential={signer}, SignedHeaders={names}, Signature={signature}"
         return headers
 
     def _key(self, secret: str, day: str) -> bytes:

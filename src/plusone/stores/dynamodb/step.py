@@ -51,7 +51,7 @@ def plan(
         return Plan(form, _insert(statements, request, now_ms, token_retention_ms))
     pruned: Sequence[str] = ()
     sessions_max = SESSIONS_KEPT
-    if item is not None and request.writer not in item.s.M and len(item.s.M) >= SESSIONS_KEPT:
+    if item is not None and request.writer not in item.s.entries and len(item.s.entries) >= SESSIONS_KEPT:
         found = _old_sessions(item, now_ms)
         if found is None:
             return crowded()
@@ -59,7 +59,7 @@ def plan(
     parts = _update(request, form, item, now_ms, token_retention_ms, sessions_max)
     if pruned:
         assert item is not None
-        parts |= {"prune": (), "pruned": [number(item.s.M[writer].N) for writer in pruned]}
+        parts |= {"prune": (), "pruned": [number(item.s.entries[writer].number) for writer in pruned]}
     return Plan(form, statements.compose(parts, request.writer, pruned))
 
 
@@ -127,7 +127,7 @@ def _ends(
 ) -> dict[str, Sequence[Parameter]]:
     """When the record expires, and when it may be removed: an hour after its last write, and behind its last token."""
     parts: dict[str, Sequence[Parameter]] = {}
-    held = item.k.N if item is not None and item.k is not None else 0
+    held = item.k.number if item is not None and item.k is not None else 0
     if request.tokens:
         held = max(held, _seconds(now_ms + token_retention_ms))
         parts["tokens"] = parts["held"] = (number(held),)
@@ -143,7 +143,7 @@ def _ends(
     elif form == "dead":
         parts["for ever"] = ()
     elif item is not None and item.x is not None:
-        removal = item.x.N - DEAD_KEPT_SECONDS
+        removal = item.x.number - DEAD_KEPT_SECONDS
     else:
         parts["removed"] = (number(held),)
     if removal is not None:
@@ -182,7 +182,9 @@ def _insert(statements: Statements, request: GuardedAdd, now_ms: int, token_rete
 
 def _old_sessions(item: Item, now_ms: int) -> Sequence[str] | None:
     """Sessions that may go for a new one, the oldest first; None if there are too many that may not."""
-    sessions = {writer: _Seen(stamp.N // 2) for writer, stamp in item.t.M.items() if writer in item.s.M}
+    sessions = {
+        writer: _Seen(stamp.number // 2) for writer, stamp in item.t.entries.items() if writer in item.s.entries
+    }
     kept = dict(sessions)
     if not make_room(kept, now_ms):
         return None

@@ -76,7 +76,7 @@ class DynamoDBStore:
             await wire.close()
 
     async def open(self) -> None:
-        """Makes the table if the endpoint is on this machine; elsewhere it costs money, and `plusone setup` makes it."""
+        """Makes the table if the endpoint is on this machine; elsewhere it costs money, and `plusone setup` does."""
         if self._opened:
             return
         try:

@@ -12,8 +12,8 @@ from plusone.errors import PlusoneError, StoreRefused, StoreUnavailable
 from plusone.stores import resources
 from plusone.stores.dynamodb.wire import Wire
 
-_TABLE: Final[Mapping[str, Any]] = msgspec.json.decode(resources.text(__package__, "table.json"))
-_REMOVAL: Final[Mapping[str, Any]] = msgspec.json.decode(resources.text(__package__, "removal.json"))
+_TABLE: Final[dict[str, Any]] = msgspec.json.decode(resources.text(__package__, "table.json"))
+_REMOVAL: Final[dict[str, Any]] = msgspec.json.decode(resources.text(__package__, "removal.json"))
 _ASKED_EVERY_SECONDS: Final = 0.5
 _READY_WITHIN_SECONDS: Final = 120.0
 _ABSENT: Final = "ResourceNotFound"
@@ -72,7 +72,7 @@ async def _remove(wire: Wire, table: str) -> None:
 async def _until_it_serves(wire: Wire, table: str) -> None:
     try:
         async with asyncio.timeout(_READY_WITHIN_SECONDS):
-            while not await is_there(wire, table):
+            while not await is_there(wire, table):  # noqa: ASYNC110 - it tells nobody of itself
                 await asyncio.sleep(_ASKED_EVERY_SECONDS)
     except TimeoutError:
         raise StoreRefused(f"DynamoDB: table {table} is still not ready; run plusone setup again later") from None

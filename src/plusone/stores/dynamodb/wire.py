@@ -1,8 +1,8 @@
 """Requests to DynamoDB. aiobotocore finds region, endpoint and credentials, and has the connections; we speak.
 
-Its client would serialize and parse each attribute of each item by a description of the whole service, which costs more
-than all the rest of a call. So the client is for the table itself, with its retries off, and what counts goes as JSON of
-our own, signed by botocore, over aiobotocore's HTTP session, which sends a request once.
+Its client would serialize and parse each attribute of each item by a description of the whole service, which costs
+more than all the rest of a call. So the client is for the table itself, with its retries off, and what counts goes as
+JSON of our own over aiobotocore's HTTP session, which sends a request once.
 """
 
 from __future__ import annotations

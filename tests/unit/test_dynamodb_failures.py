@@ -1,0 +1,457 @@
+"""How the DynamoDB store fails, and what it bears, on a real server: foreign items, late removals, old servers, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("aiobotocore")
+
+from plusone.errors import CorruptRecord, OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
+from plusone.lab.proxy import Faults, Proxy
+from plusone.stores.dynamodb import table
+from plusone.stores.dynamodb.keys import counter_key, token_key
+from plusone.stores.dynamodb.store import DynamoDBStore
+from plusone.stores.protocol import Answer
+from tests.conformance.harness import (
+    KEY,
+    NOTES,
+    B,
+    World,
+    add,
+    apply,
+    asynchronous,
+    delete,
+    known_tokens,
+    listed,
+    restart,
+    state,
+    with_tokens,
+)
+from tests.servers.dynamodb import (
+    dynamodb_server,
+    opened,
+    own_table,
+    skip_without_dynamodb,
+    store_at,
+    table_of,
+    url_of,
+    wire,
+)
+from tests.servers.process import ServerProcess
+
+skip_without_dynamodb(own=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with dynamodb_server() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: ServerProcess) -> Iterator[str]:
+    with server.shown():
+        yield from own_table(url_of(server))
+
+
+async def put(url: str, key: str, **attributes: Any) -> None:
+    """Lay an item of somebody else's under a counter's key."""
+    partition, name = counter_key(key)
+    entry = {"p": {"S": partition}, "n": {"S": name}, **attributes}
+    async with wire(url) as direct:
+        await direct.call("PutItem", json.dumps({"TableName": table_of(url), "Item": entry}).encode())
+
+
+async def raw(url: str, partition: str, name: str) -> dict[str, Any]:
+    key = {"p": {"S": partition}, "n": {"S": name}}
+    async with wire(url) as direct:
+        asked = {"TableName": table_of(url), "Key": key, "ConsistentRead": True}
+        found: dict[str, Any] = json.loads(await direct.call("GetItem", json.dumps(asked).encode())).get("Item", {})
+        return found
+
+
+# Items.
+
+
+MAPS: dict[str, Any] = {name: {"M": {}} for name in "sbqt"}
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"v": {"N": str(2**63)}, "r": {"N": "1"}, **MAPS},
+        {"v": {"N": str(-(2**63) - 1)}, "r": {"N": "1"}, **MAPS},
+        {"v": {"N": "9" * 38}, "r": {"N": "1"}, **MAPS},
+        {"v": {"S": "5"}, "r": {"N": "1"}, **MAPS},
+        {"v": {"N": "5"}, **MAPS},
+        {"v": {"N": "5"}, "r": {"N": "1"}},
+        {"v": {"N": "5"}, "r": {"N": "1"}, **MAPS, "s": {"L": []}},
+        {},
+    ],
+)
+@asynchronous
+async def test_what_is_no_counter_of_ours_fails_alone(url: str, attributes: dict[str, Any]) -> None:
+    """Numbers of DynamoDB have 38 digits, so nothing of its own ends at 2^63; and nothing becomes 0 unsaid."""
+    await put(url, KEY, **attributes)
+    async with opened(store_at(url)) as store:
+        for request in (add(1), restart(1), add(1, acked=3, seq=4), add(1, alive=False), delete()):
+            [foreign, other] = await store.apply([request, add(1, key="default/other", seq=request.seq)])
+            assert isinstance(foreign, CorruptRecord), request
+            assert "default/counter" in str(foreign)
+            assert isinstance(other, Answer)
+        partition, name = counter_key(KEY)
+        assert await raw(url, partition, name) == {"p": {"S": partition}, "n": {"S": name}, **attributes}
+
+
+@asynchronous
+async def test_foreign_items_are_left_out_of_listings_and_named(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    await put(url, "default/foreign", v={"N": "9" * 38}, r={"N": "1"})
+    async with opened(store_at(url)) as store:
+        await apply(store, add(5, key="default/ours"))
+        assert await listed(store, "default/") == {"default/ours": 5}
+        assert "default/foreign" in caplog.text
+        with pytest.raises(CorruptRecord, match="default/foreign"):
+            await store.read(["default/foreign"], strong=True)
+
+
+@asynchronous
+async def test_a_value_that_is_no_integer_is_not_told_as_one(url: str) -> None:
+    """The guard admits it, so it was counted upon: what that means is not known."""
+    await put(url, KEY, v={"N": "1.5"}, r={"N": "1"}, **MAPS)
+    async with opened(store_at(url)) as store:
+        [answer] = await store.apply([add(1)])
+        assert isinstance(answer, OutcomeUnknown)
+        [answer] = await store.apply([add(1)])
+        assert isinstance(answer, CorruptRecord)
+
+
+# Old servers, which do not return the item that failed a condition.
+
+
+def forgetful(store: DynamoDBStore) -> DynamoDBStore:
+    """The store as an older server would answer it: without the items of failed conditions."""
+    answered = store.wire.call
+
+    async def call(operation: str, body: bytes) -> bytes:
+        answer = await answered(operation, body)
+        if operation != "BatchExecuteStatement":
+            return answer
+        decoded = json.loads(answer)
+        for response in decoded["Responses"]:
+            response.get("Error", {}).pop("Item", None)
+        return json.dumps(decoded).encode()
+
+    store.wire.call = call  # type: ignore[method-assign]
+    return store
+
+
+@asynchronous
+async def test_servers_that_return_no_item_are_asked_for_it(url: str) -> None:
+    """Each row of the step's table, by way of a strong read after the step."""
+    async with opened(forgetful(store_at(url))) as store:
+        assert await apply(store, add(1, acked=1, seq=2)) == Answer("gap", last=0)
+        assert await apply(store, add(1, lo=1)) == Answer("missed", 0, 0, False)
+        assert await apply(store, add(5, seq=2)) == Answer("applied", 0, 0, False)
+        assert await apply(store, add(5, seq=2)) == Answer("duplicate", 0, 0, False)
+        assert await apply(store, add(5, seq=1)) == Answer("stale")
+        assert await apply(store, add(5, seq=9, acked=8)) == Answer("gap", last=2)
+        assert await apply(store, add(5, seq=3, acked=2, hi=4)) == Answer("missed", 5, 1, True)
+        assert await apply(store, add(5, writer=B, alive=False)) == Answer("missed", 5, 1, True)
+        assert await apply(store, delete(seq=3, acked=2)) == Answer("applied", 5, 1, True)
+        assert await apply(store, add(7, seq=4, acked=3)) == Answer("applied", 0, 2, False)
+        assert await state(store) == (7, 3, True)
+
+
+# Removal.
+
+
+@asynchronous
+async def test_dynamodb_may_remove_late(url: str) -> None:
+    """What has expired is dead, whether the item is still there or not: counters and tokens alike."""
+    world = World()
+    async with opened(store_at(url, clock=world.clock, token_retention_ms=1_000)) as store:
+        await apply(store, with_tokens(store, add(5, ttl_ms=1_000), (0, 0, False), "t"))
+        world.advance(1_001)
+        assert (await raw(url, *counter_key(KEY)))["v"] == {"N": "5"}
+        assert (await raw(url, *token_key(KEY, "t")))["d"] == {"S": NOTES}
+        assert await state(store) == (0, 1, False)
+        assert await known_tokens(store, "t") == []
+        again = with_tokens(store, add(3, seq=2, acked=1), (0, 1, False), "t")
+        assert await apply(store, again) == Answer("applied", 0, 1, False)
+        assert await known_tokens(store, "t") == ["t"]
+        assert await state(store) == (3, 2, True)
+
+
+@asynchronous
+async def test_when_dynamodb_may_remove(url: str) -> None:
+    """An hour after the last write and behind the last token at the earliest, and never what is alive for ever."""
+    world = World()
+    day, hour = 86_400, 3_600
+
+    async def removal() -> int | None:
+        found = (await raw(url, *counter_key(KEY))).get("x")
+        return None if found is None else int(found["N"]) - world.now_ms // 1_000
+
+    async with opened(store_at(url, clock=world.clock)) as store:
+        await apply(store, add(0, applied=0))
+        assert await removal() in (hour, hour + 1)
+        await apply(store, add(1, seq=2, acked=1))
+        assert await removal() is None
+        await apply(store, delete(seq=3, acked=2))
+        assert await removal() in (hour, hour + 1)
+        world.advance(1_800_000)
+        await apply(store, add(0, seq=4, acked=3, applied=0))
+        assert await removal() in (hour, hour + 1)
+        await apply(store, add(1, seq=5, acked=4, ttl_ms=60_000))
+        assert await removal() in (hour + 60, hour + 61)
+        await apply(store, with_tokens(store, add(1, seq=6, acked=5), (1, 3, True), "t"))
+        assert await removal() in (day, day + 1)
+        world.advance(1_800_000)
+        await apply(store, delete(seq=7, acked=6))
+        assert await removal() in (day - 1_800, day - 1_799)
+        assert int((await raw(url, *token_key(KEY, "t")))["x"]["N"]) - world.now_ms // 1_000 >= day - 1_800
+
+
+# The table.
+
+
+@asynchronous
+async def test_setup_says_what_it_does_and_does_it_once(server: ServerProcess) -> None:
+    url = url_of(server, "setup-test")
+    planned = await store_at(url).setup(dry_run=True)
+    assert [step.partition(" ")[0] for step in planned] == ["CreateTable", "UpdateTimeToLive"]
+    assert json.loads(planned[0].partition(" ")[2])["TableName"] == "setup-test"
+    async with wire(url) as direct:
+        with pytest.raises(StoreRefused, match="run: plusone setup"):
+            await table.require(direct, "setup-test")
+    assert await store_at(url).setup(dry_run=False) == planned
+    assert await store_at(url).setup(dry_run=True) == []
+    assert await store_at(url).setup(dry_run=False) == []
+    async with wire(url) as direct:
+        await table.require(direct, "setup-test")
+
+
+@asynchronous
+async def test_a_table_is_made_on_this_machine_by_several_at_once(server: ServerProcess) -> None:
+    stores = [store_at(url_of(server, "first-use")) for _ in range(4)]
+    await asyncio.gather(*(store.open() for store in stores))
+    for number, store in enumerate(stores):
+        await store.check()
+        assert (await apply(store, add(1, writer=f"writer{number:010}"))).value == number
+        await store.close()
+        await store.close()
+
+
+@asynchronous
+async def test_a_table_that_is_missing_or_another_programs_is_refused(server: ServerProcess) -> None:
+    url = url_of(server, "foreign")
+    async with wire(url) as direct:
+        definition = {"AttributeName": "id", "AttributeType": "S"}
+        key = {"AttributeName": "id", "KeyType": "HASH"}
+        await direct.control(
+            "create_table",
+            TableName="foreign",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[definition],
+            KeySchema=[key],
+        )
+    with pytest.raises(StoreRefused, match="name a table of its own"):
+        await store_at(url).open()
+    async with opened(store_at(url_of(server, "goes-away"))) as store:
+        async with wire(url) as direct:
+            await direct.control("delete_table", TableName="goes-away")
+        for attempt in (store.check(), apply(store, add(1)), state(store)):
+            with pytest.raises(StoreRefused, match="run: plusone setup"):
+                await attempt
+
+
+# Servers that are away, refuse, or are somebody else.
+
+
+@asynchronous
+async def test_nobody_there_is_definite() -> None:
+    for endpoint in ("http://127.0.0.1:1", "http://nobody.invalid:8000"):
+        with pytest.raises(StoreUnavailable):
+            await store_at(f"dynamodb://k:s@table?region=eu-central-1&endpoint={endpoint}").open()
+
+
+@asynchronous
+async def test_without_credentials_or_a_region_it_is_said_where_to_put_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    with pytest.raises(StoreRefused, match="dynamodb://key:secret@table"):
+        await store_at("dynamodb://table?region=eu-central-1").open()
+    with pytest.raises(StoreRefused, match="say region="):
+        await store_at("dynamodb://k:s@table").open()
+
+
+@asynccontextmanager
+async def answering(status: int, code: str) -> AsyncIterator[str]:
+    """The URL of a server that says this, in DynamoDB's way, to whatever it is asked."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "because"}).encode()
+        writer.write(b"HTTP/1.1 %d .\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (status, len(body)) + body)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"dynamodb://k:s@table?region=eu-central-1&endpoint=http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "ours", "advice"),
+    [
+        (400, "ThrottlingException", StoreUnavailable, "because"),
+        (400, "ProvisionedThroughputExceededException", StoreUnavailable, "because"),
+        (400, "TransactionConflictException", StoreUnavailable, "because"),
+        (400, "UnrecognizedClientException", StoreRefused, "see that the credentials are right"),
+        (400, "InvalidSignatureException", StoreRefused, "this machine's clock"),
+        (400, "AccessDeniedException", StoreRefused, "let these credentials do that"),
+        (500, "InternalServerError", OutcomeUnknown, "500"),
+        (503, "ServiceUnavailable", OutcomeUnknown, "503"),
+        (500, "ThrottlingException", OutcomeUnknown, "500"),
+    ],
+)
+@asynchronous
+async def test_what_a_server_says_is_passed_on_with_advice(
+    status: int, code: str, ours: type[PlusoneError], advice: str
+) -> None:
+    async with answering(status, code) as url:
+        store = store_at(url)
+        await store.wire.open()
+        for request in (add(1), with_tokens(store, add(1), (0, 0, False), "t")):
+            [answer] = await store.apply([request])
+            assert type(answer) is ours
+            assert advice in str(answer)
+        with pytest.raises(ours, match=advice):
+            await store.check()
+        await store.close()
+
+
+@asynchronous
+async def test_one_statements_error_is_its_own(url: str) -> None:
+    """Of 25 in a call: a throttled one and one in a conflict are definite, and the others are applied."""
+    async with opened(store_at(url)) as store:
+        answered = store.wire.call
+
+        async def call(operation: str, body: bytes) -> bytes:
+            answer = json.loads(await answered(operation, body))
+            for response, code in zip(answer["Responses"], ("ThrottlingError", "TransactionConflict"), strict=False):
+                response["Error"] = {"Code": code, "Message": "because"}
+            return json.dumps(answer).encode()
+
+        keys = [f"default/{number}" for number in range(25)]
+        assert [answer.status for answer in await store.apply([add(1, key=key) for key in keys])] == ["applied"] * 25  # type: ignore[union-attr]
+        store.wire.call = call  # type: ignore[method-assign]
+        answers = await store.apply([add(1, key=key, seq=2, acked=1) for key in keys])
+        assert [type(answer) for answer in answers[:2]] == [StoreUnavailable] * 2
+        assert list(answers[2:]) == [Answer("applied", 1, 1, True)] * 23
+
+
+@asynchronous
+async def test_a_cut_connection_is_ambiguous_and_sent_once(url: str) -> None:
+    """Neither aiobotocore nor aiohttp sends the request again, and a reset is no failure to connect."""
+    for fault in ("cut_before_request", "cut_after_request"):
+        matched = Faults(schedule={1: fault}, matcher=lambda request: b"BatchExecuteStatement" in request)
+        async with Proxy(url, matched) as proxy, opened(store_at(proxy.url)) as store:
+            [answer] = await store.apply([add(1)])
+            assert isinstance(answer, OutcomeUnknown)
+            assert proxy.counts["requests"] == 1
+
+
+@asynchronous
+async def test_a_cancelled_call_leaves_no_reply_behind(url: str, server: ServerProcess) -> None:
+    async with opened(store_at(url)) as store:
+        await apply(store, add(1))
+        with server.paused():
+            under_way = asyncio.ensure_future(store.apply([add(2, seq=2, acked=1)]))
+            done, _ = await asyncio.wait([under_way], timeout=0.05)
+            assert not done
+            under_way.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await under_way
+        assert await apply(store, add(4, seq=3, acked=1)) in (
+            Answer("applied", 3, 2, True),
+            Answer("applied", 1, 1, True),  # the cancelled one did not reach it, or comes late: stale
+        )
+
+
+@asynchronous
+async def test_the_store_is_open_or_says_so(url: str) -> None:
+    store = store_at(url)
+    await store.open()
+    await store.open()
+    await store.close()
+    await store.close()
+    with pytest.raises(StoreRefused, match="not open"):
+        await store.check()
+
+
+# TLS.
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: apt-get install openssl")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *files],
+        check=True,
+        capture_output=True,
+    )
+    return key, certificate
+
+
+@asynccontextmanager
+async def behind_tls(server: ServerProcess, certificate: tuple[Path, Path]) -> AsyncIterator[int]:
+    """A port where the server is reached over TLS, of which DynamoDB Local itself has none."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate[1], certificate[0])
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                writer.write(data)
+        finally:
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(pump(reader, behind[1]), pump(behind[0], writer), return_exceptions=True)
+
+    front = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with front:
+        yield front.sockets[0].getsockname()[1]
+
+
+@asynchronous
+async def test_tls_takes_the_certificate_that_is_trusted_and_named_so(
+    server: ServerProcess, certificate: tuple[Path, Path]
+) -> None:
+    async with behind_tls(server, certificate) as port:
+        base = f"dynamodb://k:s@over-tls?region=eu-central-1&endpoint=https://localhost:{port}"
+        async with opened(store_at(f"{base}&ca_file={certificate[1]}")) as store:
+            assert await apply(store, add(1)) == Answer("applied", 0, 0, False)
+        for url in (base.replace("localhost", "127.0.0.1") + f"&ca_file={certificate[1]}", base):
+            with pytest.raises(StoreRefused, match="set ca_file"):
+                await store_at(url).open()
