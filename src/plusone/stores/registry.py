@@ -13,6 +13,7 @@ from plusone.errors import ConfigurationError
 from plusone.stores.protocol import Capabilities, Store
 
 STORES: Final = {
+    "dynamodb": "plusone.stores.dynamodb.store:DynamoDBStore",
     "memory": "plusone.stores.memory:MemoryStore",
     "sqlite": "plusone.stores.sqlite.store:SQLiteStore",
     "redis": "plusone.stores.redis.store:RedisStore",
@@ -31,6 +32,7 @@ STORES: Final = {
 }
 
 EXTRAS: Final = {
+    "dynamodb": "dynamodb",
     "momento": "momento",
     "mongodb": "mongodb",
     "mongodb+srv": "mongodb",
