@@ -116,7 +116,7 @@ async def test_a_user_who_may_not_create_tables_is_told_of_setup(url: str, serve
             await connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {schema}_counting")
             await connection.execute(f"GRANT SELECT ON {schema}.schema_version TO {schema}_counting")
             async with opened(store_at(restricted)) as store:
-                with pytest.raises(StoreRefused, match=r"permission denied.*grant the user"):
+                with pytest.raises(StoreRefused, match=r"permission denied.*grant this one"):
                     await apply(store, add(1))
                 await connection.execute(
                     f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {schema}_counting"

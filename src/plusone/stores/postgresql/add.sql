@@ -24,15 +24,19 @@ WITH written AS (
         0, '{}'
     FROM (
         SELECT
-            rows.*,
+            rows.key,
+            rows.position,
             clock.now_ms,
-            rows.acked = 0 AND rows.lo <= 0 AND rows.hi >= 0 AS begins
+            ($3::bigint[])[rows.position] AS seq,
+            ($5::bigint[])[rows.position] AS total,
+            ($6::bigint[])[rows.position] AS applied,
+            ($9::bigint[])[rows.position] AS ttl_ms,
+            ($4::bigint[])[rows.position] = 0
+                AND ($7::bigint[])[rows.position] <= 0
+                AND ($8::bigint[])[rows.position] >= 0 AS begins
         FROM
             (SELECT floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint AS now_ms OFFSET 0) AS clock,
-            unnest(
-                $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-                $9::bigint[]
-            ) WITH ORDINALITY AS rows (key, seq, acked, total, applied, lo, hi, ttl_ms, position)
+            unnest($2::text[]) WITH ORDINALITY AS rows (key, position)
     ) AS asked
     ON CONFLICT (key) DO UPDATE
     SET position = excluded.position,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, TypeAlias
 
 import asyncpg
@@ -19,7 +19,7 @@ from plusone.stores.postgresql.errors import leaves_connection_usable, not_sent,
 Name: TypeAlias = Literal[
     "add", "load", "write", "lock", "read", "list", "check", "server", "state", "sweep_counters", "sweep_tokens"
 ]
-_AHEAD: Final[Sequence[Name]] = ("add", "load", "write", "read")
+MOST_USED: Final[Sequence[Name]] = ("add", "load", "write", "read")
 _CLOSE_SECONDS: Final = 1.0
 BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '5s'"
 """A process that stands still while it has locks is ended by the server, and the others go on."""
@@ -40,10 +40,8 @@ class Link:
         self._prepared: dict[str, Any] = {}
 
     async def prepare(self, names: Sequence[Name]) -> None:
-        """Prepare these, if the tables are there; if not, what is asked next says so, or makes them."""
-        with suppress(asyncpg.UndefinedTableError):
-            for name in names:
-                await self._statement(name)
+        for name in names:
+            await self._statement(name)
 
     async def ask(self, name: Name, *arguments: object) -> Any:
         """The first row that a statement answers which changes nothing: whatever goes wrong, nothing happened."""
@@ -87,9 +85,13 @@ class Connections:
     takes longer than a call may, nobody would ever be connected otherwise.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], schema: str, connections_max: int) -> None:
+    def __init__(
+        self, arguments: Mapping[str, Any], schema: str, connections_max: int, *, prepared: Sequence[Name] = MOST_USED
+    ) -> None:
+        """`prepared` are the statements that a connection has when it is handed out; they need the tables."""
         self.arguments = arguments
         self._schema = schema
+        self._prepared = prepared
         self._idle: list[Link] = []
         self._in_use: set[Link] = set()
         self._connecting: set[asyncio.Task[Link]] = set()
@@ -151,14 +153,14 @@ class Connections:
         # Else a later call took it over, or all was closed.
 
     async def _connect(self) -> Link:
-        """Connect, and prepare what most calls need. Raises only what is definite."""
+        """Raises only what is definite."""
         try:
             driver = await asyncpg.connect(**self.arguments)
         except Exception as error:
             raise not_sent(error) from error
         link = Link(driver, self._schema, named=self.arguments["statement_cache_size"] > 0)
         try:
-            await link.prepare(_AHEAD)
+            await link.prepare(self._prepared)
         except BaseException as error:
             driver.terminate()
             if isinstance(error, Exception):

@@ -7,17 +7,16 @@ from typing import Final
 
 import msgspec
 
-from plusone.errors import OutcomeUnknown, PlusoneError, StoreUnavailable
+from plusone.errors import OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
 from plusone.stores.postgresql.connections import BEGIN, Link
 from plusone.stores.protocol import Answer, GuardedAdd, TokenRecord
 from plusone.stores.record import Row, step, token_records
+from plusone.types import MAX, MIN
 
 SESSION_KEPT_MS: Final = 5 * 60 * 1000
 _decode_rows: Final = msgspec.json.Decoder(list[Row]).decode
 _decode_tokens: Final = msgspec.json.Decoder(list[tuple[str, str, str, int, int, int]]).decode
 _decode_others: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-Decided = tuple[GuardedAdd, Answer | PlusoneError]
 
 
 class _Change(msgspec.Struct):
@@ -74,7 +73,10 @@ async def _attempt(
         writer, seq = row.writer, row.seq
         answer = step(row, request, now_ms, known.get(request.key, ()), session_kept_ms=SESSION_KEPT_MS)
         answers[request.key] = answer
-        if row.change and isinstance(answer, Answer):
+        if not MIN <= row.value <= MAX:
+            # The combiner's guards exclude it, and one row would keep the others from being written.
+            answers[request.key] = StoreRefused("PostgreSQL: the sum is beyond 64 bits")
+        elif row.change and isinstance(answer, Answer):
             changes.append(_Change(row, writer, seq, token_records(request, answer)))
     if not changes:
         return answers

@@ -72,7 +72,7 @@ WHAT_TO_DO: Final[Mapping[str, str]] = {
     "3F000": "run plusone setup with the store URL",
     "42P01": "run plusone setup with the store URL",
     "42703": "run plusone setup with the store URL",
-    "42501": "grant the user of the store URL what plusone setup prints, or run it as the schema's owner",
+    "42501": "run plusone setup as a user who may, or grant this one what docs/configuration.md says",
     "53100": "the server's disk is full: free some space",
     "53300": "the server has no connection left: raise its max_connections, or lower connections in the store URL",
 }

@@ -80,30 +80,22 @@ class PostgreSQLStore:
         return Connections(settings.arguments(host, port), settings.schema, settings.connections)
 
     async def setup(self, *, dry_run: bool) -> Sequence[str]:
-        connections = self._connections(self._settings.host, self._settings.port)
+        settings = self._settings
+        # A connection of its own, for there are no tables yet that statements could be prepared for.
+        arguments = settings.arguments(settings.host, settings.port)
+        connections = Connections(arguments, settings.schema, 1, prepared=())
         try:
             async with connections.one() as link:
                 await _examine(link)
-                return await migrate(link, self._settings.schema, dry_run=dry_run)
+                return await migrate(link, settings.schema, dry_run=dry_run)
         finally:
             await connections.close()
 
     async def open(self) -> None:
-        """Connect, and make or migrate the tables if this user may. Warns of a server that forgets what it commits."""
-        if self._opened:
-            return
-        try:
-            async with self.primary.one() as link:
-                await _examine(link)
-                try:
-                    await migrate(link, self._settings.schema, dry_run=False)
-                except StoreRefused as error:
-                    raise StoreRefused(f"{error}; or run plusone setup as a user who may do it") from error
-        except BaseException:
-            # Nobody closes what never was open.
-            await self.primary.close()
-            raise
-        self._opened = True
+        """Make or migrate the tables if this user may. Warns of a server that forgets what it commits."""
+        if not self._opened:
+            await self.setup(dry_run=False)
+            self._opened = True
 
     async def apply(self, batch: Sequence[GuardedAdd]) -> Sequence[Answer | PlusoneError]:
         if not batch:
