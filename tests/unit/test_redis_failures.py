@@ -17,9 +17,13 @@ from redis import Redis
 
 from plusone.errors import OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
 from plusone.stores.protocol import Answer, GuardedAdd, TokenWrite
+from plusone.stores.redis.connections import Connections, command
+from plusone.stores.redis.errors import translate
+from plusone.stores.redis.settings import Settings
+from plusone.stores.registry import StoreURL
 from plusone.types import MAX
 from tests.conformance.harness import B, add, apply, asynchronous, state
-from tests.servers.process import ServerProcess
+from tests.servers.process import ServerProcess, free_port
 from tests.servers.redis import (
     client,
     opened,
@@ -30,6 +34,8 @@ from tests.servers.redis import (
     store_at,
     url_of,
 )
+from tests.servers.redis_cluster import store_at as cluster_store_at
+from tests.servers.redis_cluster import until
 
 skip_without_redis(own=True)
 
@@ -145,6 +151,32 @@ async def test_a_cancelled_call_leaves_no_reply_behind(url: str, server: ServerP
                 await under_way
         assert await apply(store, add(2, seq=2, acked=1)) == Answer("duplicate", 1, 1, True)
         assert direct.info("clients")["connected_clients"] == connected
+
+
+@asynchronous
+async def test_a_definite_answer_says_nothing_of_the_calls_behind_it() -> None:
+    """LOADING ends redis-py's connection: the first call was refused, of the second nothing is known."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"PING\r\n")
+        writer.write(b"+PONG\r\n")
+        await reader.readuntil(b"two\r\n")
+        writer.write(b"-LOADING Redis is loading the dataset in memory\r\n+OK\r\n")
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        ended.set()
+
+    ended = asyncio.Event()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        settings = Settings.from_url(StoreURL.parse(f"redis://127.0.0.1:{port}"))
+        connections = Connections.to(settings.connector("127.0.0.1", port), 1)
+        first, second = await connections.exchange(command("GET", "one") + command("GET", "two"), 2)
+        assert isinstance(translate(first), StoreUnavailable)
+        assert isinstance(translate(second), OutcomeUnknown)
+        await connections.close()
+        await ended.wait()
 
 
 def test_nobody_there_is_definite() -> None:
@@ -282,6 +314,24 @@ async def test_tls_takes_the_certificate_that_is_trusted_and_named_so(certificat
         for url, error in refused:
             with pytest.raises(error):
                 await store_at(url).open()
+
+
+@asynchronous
+async def test_tls_to_the_nodes_of_a_cluster(certificate: tuple[Path, Path]) -> None:
+    """Each node by the name that was asked for, where it does not know its own."""
+    key, trusted = certificate
+    options = ("--tls-cert-file", str(trusted), "--tls-key-file", str(key), "--tls-ca-cert-file", str(trusted))
+    cluster = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--tls-cluster", "yes")
+    with tls_server(*options, *cluster) as node:
+        with Redis(host="localhost", port=node.port, ssl=True, ssl_ca_certs=str(trusted), protocol=2) as redis:
+            redis.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+            until(lambda: b"cluster_state:ok" in redis.execute_command("CLUSTER", "INFO"))
+        async with opened(cluster_store_at(f"rediss+cluster://localhost:{node.port}?ca_file={trusted}")) as store:
+            assert await apply(store, add(1)) == Answer("applied", 0, 0, False)
+            await store.check()
+        for url in (f"127.0.0.1:{node.port}?ca_file={trusted}", f"localhost:{node.port}"):
+            with pytest.raises(StoreRefused):
+                await cluster_store_at(f"rediss+cluster://{url}").open()
 
 
 def tls_server(*options: str) -> ServerProcess:
