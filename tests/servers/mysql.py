@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import socket
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -49,8 +50,9 @@ def own_place(url: str) -> Generator[str]:
 
 
 def execute(url: str, *statements: str) -> list[Sequence[Sequence[Any]]]:
-    """The rows of each statement, over a connection that is made for them."""
-    return asyncio.run(executed(url, *statements))
+    """The rows of each statement, over a connection that is made for them. A loop that is running here stands still."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(executed(url, *statements))).result()
 
 
 async def executed(url: str, *statements: str) -> list[Sequence[Sequence[Any]]]:

@@ -71,6 +71,8 @@ def answer(request: GuardedAdd, row: Sequence[Any], known: Known) -> Answer | Cr
             return Answer("missed", value, revision, alive == 1, tokens=tuple(known[counter]))
         case 6:
             return Answer("missed", value, revision, alive == 1)
+        case 8:
+            return CorruptRecord(f"the sessions of {request.key!r} are no sessions of ours")
     return Crowded(request.key, others, now_ms)
 
 

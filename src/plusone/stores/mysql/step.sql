@@ -1,8 +1,8 @@
 -- The protocol's one step, for many counters. A counter without a row gets a dead one, and nothing else happens to it:
 -- its outcome stays NULL. Assignments are made from left to right, and each sees those before it (MySQL, MariaDB and
 -- TiDB all do so here). Outcomes: 1 applied, 2 duplicate, 3 stale, 4 gap, 5 missed by tokens, 6 missed by the guard,
--- 7 too many sessions in the way of a new one. A "w" precedes each writer in the JSON: MariaDB misreads a path whose
--- quoted key begins with "-".
+-- 7 too many sessions in the way of a new one, 8 sessions that are no JSON. A "w" precedes each writer in the JSON:
+-- MariaDB misreads a path whose quoted key begins with "-".
 INSERT INTO plusone_counters (
     counter, others, asked_writer, asked_seq, asked_acked, asked_total, asked_applied, asked_lo, asked_hi,
     asked_kind, asked_revision, asked_alive, asked_ttl_ms, asked_known
@@ -11,12 +11,13 @@ VALUES {rows}
 ON DUPLICATE KEY UPDATE
     now_ms = {now},
     was_alive = expires_ms IS NULL OR expires_ms > now_ms,
-    last_seq = IF(
-        writer = VALUES(asked_writer),
-        seq,
-        COALESCE(CAST(JSON_EXTRACT(others, CONCAT('$."w', VALUES(asked_writer), '"[0]')) AS SIGNED), 0)
-    ),
+    last_seq = CASE
+        WHEN writer = VALUES(asked_writer) THEN seq
+        WHEN JSON_VALID(others)
+            THEN COALESCE(CAST(JSON_EXTRACT(others, CONCAT('$."w', VALUES(asked_writer), '"[0]')) AS SIGNED), 0)
+    END,
     outcome = CASE
+        WHEN last_seq IS NULL THEN 8
         WHEN last_seq = VALUES(asked_seq) THEN 2
         WHEN last_seq > VALUES(asked_seq) THEN 3
         WHEN last_seq < VALUES(asked_acked) THEN 4
