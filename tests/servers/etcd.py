@@ -44,10 +44,12 @@ def skip_without_etcd(*, own: bool = False) -> None:
     pytest.skip(_INSTALL, allow_module_level=True)
 
 
-def etcd_server(*options: str, scheme: str = "http") -> ServerProcess:
-    """One member; `options` are those of its command line."""
+def etcd_server(*options: str, scheme: str = "http", asked_at: int | None = None) -> ServerProcess:
+    """One member; `options` are those of its command line. Its health is asked at a port of its own, or `asked_at`."""
     peer = free_port()
     member = _Member("etcd", peer, f"etcd=http://127.0.0.1:{peer}", options, scheme)
+    if asked_at is not None:
+        return ServerProcess("etcd", member.command, lambda _: _serves(asked_at))
     return ServerProcess("etcd", member.command, lambda port: _serves(port, scheme))
 
 

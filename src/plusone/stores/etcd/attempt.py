@@ -7,6 +7,7 @@ and not revisions: after a restore from a backup etcd gives the same revisions t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from aetcd import rpc
@@ -17,6 +18,7 @@ from plusone.stores.protocol import Answer, GuardedAdd, TokenRecord
 from plusone.stores.record import step, token_records
 
 _EQUAL: Final = rpc.Compare.CompareResult.Value("EQUAL")
+_GREATER: Final = rpc.Compare.CompareResult.Value("GREATER")
 _VERSION: Final = rpc.Compare.CompareTarget.Value("VERSION")
 _MOD: Final = rpc.Compare.CompareTarget.Value("MOD")
 _VALUE: Final = rpc.Compare.CompareTarget.Value("VALUE")
@@ -119,6 +121,18 @@ class Attempt:
         self.seen = value
         self.known = []
         self.fresh = True
+
+
+def transaction(operations: Sequence[Any], prefix: bytes) -> Any:
+    """The transaction of these operations.
+
+    Its own comparison always holds. It has the user's rights checked, which etcd (3.4) forgets to do for whatever
+    stands in nested transactions alone.
+    """
+    return rpc.TxnRequest(
+        compare=[rpc.Compare(result=_GREATER, target=_VERSION, key=records.counters(prefix), version=-1)],
+        success=operations,
+    )
 
 
 def _compare(key: bytes, value: bytes | None) -> Any:

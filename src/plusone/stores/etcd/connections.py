@@ -24,22 +24,42 @@ _WITH_LEADER: Final = (("hasleader", "true"),)
 
 
 class Connection:
-    """A channel to a member that answered."""
+    """A channel to one member."""
 
-    def __init__(self, channel: Channel, endpoint: str, metadata: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, settings: Settings, endpoint: str) -> None:
         self.endpoint = endpoint
+        self._settings = settings
+        self._metadata: tuple[tuple[str, str], ...] = ()
+        channel = settings.channel(endpoint)
         self._channel: Channel | None = channel
-        self._metadata = metadata
-        kv, lease = rpc.KVStub(channel), rpc.LeaseStub(channel)
-        self._methods = {"Range": kv.Range, "Txn": kv.Txn, "LeaseGrant": lease.LeaseGrant}
+        kv, maintenance = rpc.KVStub(channel), rpc.MaintenanceStub(channel)
+        self._methods = {
+            "Authenticate": rpc.AuthStub(channel).Authenticate,
+            "Status": maintenance.Status,
+            "Range": kv.Range,
+            "Txn": kv.Txn,
+            "LeaseGrant": rpc.LeaseStub(channel).LeaseGrant,
+        }
 
     @property
     def stands(self) -> bool:
         return self._channel is not None and self._channel.get_state() is ChannelConnectivity.READY
 
-    async def call(self, method: str, request: Any) -> Any:
+    async def introduce(self) -> None:
+        """Connect, say who we are, and see that the member answers and has a leader. Raises definite errors only."""
+        seconds = self._settings.connect_timeout_ms / 1000
+        try:
+            if self._settings.username is not None:
+                await self._authenticate(seconds)
+            status = await self.call("Status", rpc.StatusRequest(), seconds)
+        except AioRpcError as error:
+            raise while_connecting(error, self.endpoint) from error
+        _check(status, self.endpoint)
+        self._metadata += _WITH_LEADER
+
+    async def call(self, method: str, request: Any, seconds: float | None = None) -> Any:
         """The answer; raises `AioRpcError`, and `CancelledError` where it or the channel was given up."""
-        call = self._methods[method](request, metadata=self._metadata)
+        call = self._methods[method](request, metadata=self._metadata, timeout=seconds)
         try:
             return await call
         except (AioRpcError, asyncio.CancelledError) as error:
@@ -55,12 +75,22 @@ class Connection:
         if channel is not None:
             await channel.close()
 
+    async def _authenticate(self, seconds: float) -> None:
+        who = rpc.AuthenticateRequest(name=self._settings.username, password=self._settings.password)
+        try:
+            answer = await self.call("Authenticate", who, seconds)
+        except AioRpcError as error:
+            if error.details() != AUTH_NOT_ENABLED:
+                raise
+            return  # it lets everybody in, as etcd's own client takes it
+        self._metadata = (("token", answer.token),)
+
 
 class Connections:
     """Up to `settings.connections`; who comes when all are busy waits for one."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._idle: list[Connection] = []
         self._room = asyncio.Semaphore(settings.connections)
         self._in_use: set[Connection] = set()
@@ -114,47 +144,24 @@ class Connections:
                 self._in_use.add(connection)
                 return connection
             self._close(connection)
-        endpoints = self._settings.endpoints
+        endpoints = self.settings.endpoints
         failures: list[PlusoneError] = []
         for _ in endpoints:
             endpoint = endpoints[self._member % len(endpoints)]
+            connection = Connection(self.settings, endpoint)
             try:
-                connection = await self._connect(endpoint)
-            except (StoreUnavailable, StoreRefused) as failure:
-                failures.append(failure)
+                await connection.introduce()
+            except BaseException as failure:
+                self._close(connection)
+                # Given up as well: whoever comes next must not wait for the same silent member.
                 self._member += 1
+                if not isinstance(failure, StoreUnavailable | StoreRefused):
+                    raise
+                failures.append(failure)
                 continue
             self._in_use.add(connection)
             return connection
         raise next((failure for failure in failures if isinstance(failure, StoreRefused)), failures[-1])
-
-    async def _connect(self, endpoint: str) -> Connection:
-        """Connect, say who we are, and see that the member answers and has a leader."""
-        channel = self._settings.channel(endpoint)
-        seconds = self._settings.connect_timeout_ms / 1000
-        try:
-            token = await self._authenticate(channel, seconds)
-            status = await rpc.MaintenanceStub(channel).Status(rpc.StatusRequest(), metadata=token, timeout=seconds)
-            _check(status, endpoint)
-        except AioRpcError as error:
-            self._close(channel)
-            raise while_connecting(error, endpoint) from error.with_traceback(None)
-        except BaseException:
-            self._close(channel)
-            raise
-        return Connection(channel, endpoint, (*token, *_WITH_LEADER))
-
-    async def _authenticate(self, channel: Channel, seconds: float) -> tuple[tuple[str, str], ...]:
-        if self._settings.username is None:
-            return ()
-        who = rpc.AuthenticateRequest(name=self._settings.username, password=self._settings.password)
-        try:
-            answer = await rpc.AuthStub(channel).Authenticate(who, timeout=seconds)
-        except AioRpcError as error:
-            if error.details() == AUTH_NOT_ENABLED:
-                return ()  # it lets everybody in, as etcd's own client takes it
-            raise
-        return (("token", answer.token),)
 
     def _give_back(self, connection: Connection) -> None:
         if connection in self._in_use:
@@ -163,7 +170,7 @@ class Connections:
 
     def _leave(self, connection: Connection) -> None:
         """Close it, and those that lead to the same member and are idle: the next request goes to another member."""
-        endpoints = self._settings.endpoints
+        endpoints = self.settings.endpoints
         if endpoints[self._member % len(endpoints)] == connection.endpoint:
             self._member += 1
         self._in_use.discard(connection)
@@ -174,7 +181,7 @@ class Connections:
                 self._close(idle)
         self._idle = others
 
-    def _close(self, connection: Connection | Channel) -> None:
+    def _close(self, connection: Connection) -> None:
         """In the background: whoever gave up waits for nothing more."""
         task = asyncio.get_running_loop().create_task(connection.close())
         self._closing.add(task)

@@ -72,7 +72,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "etcdserver: corrupt cluster": "its members differ; see etcdctl alarm list and etcd's recovery guide",
 }
 
-_UNTRUSTED: Final = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification", "hostname", "peer certificate")
+_UNTRUSTED: Final = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification", "in peer certificate")
 _REFUSED_ON_CONNECTING: Final = (StatusCode.UNIMPLEMENTED, StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED)
 
 

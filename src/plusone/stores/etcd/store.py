@@ -18,7 +18,7 @@ from plusone.clock import Clock
 from plusone.errors import CorruptRecord, OutcomeUnknown, PlusoneError, StoreUnavailable
 from plusone.stores import paging
 from plusone.stores.etcd import records
-from plusone.stores.etcd.attempt import Attempt
+from plusone.stores.etcd.attempt import Attempt, transaction
 from plusone.stores.etcd.connections import Connections
 from plusone.stores.etcd.errors import is_lease_lost, is_out_of_space, out_of_space
 from plusone.stores.etcd.leases import Leases
@@ -182,7 +182,7 @@ class EtcdStore:
                 lease = await self._leases.take(tokens)
             until_ms = now_ms + self._token_retention_ms
             operations = [attempt.operation(lease, until_ms) for attempt in attempts]
-            answer = await self.connections.call("Txn", rpc.TxnRequest(success=operations))
+            answer = await self.connections.call("Txn", transaction(operations, self._prefix))
         except PlusoneError as error:
             if is_lease_lost(error):
                 self._leases.forget()

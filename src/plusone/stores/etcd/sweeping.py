@@ -8,6 +8,7 @@ from aetcd import rpc
 
 from plusone.errors import CorruptRecord
 from plusone.stores.etcd import records
+from plusone.stores.etcd.attempt import transaction
 from plusone.stores.etcd.connections import Connections
 
 DEAD_KEPT_MS: Final = 60 * 60 * 1000
@@ -31,7 +32,7 @@ class Sweeper:
         dead = [counter for counter in found.kvs if self._is_dead(counter, now_ms)]
         for start in range(0, len(dead), REMOVED_AT_ONCE):
             removals = [self._removal(counter) for counter in dead[start : start + REMOVED_AT_ONCE]]
-            await self._connections.call("Txn", rpc.TxnRequest(success=removals))
+            await self._connections.call("Txn", transaction(removals, self._prefix))
         self._after = found.kvs[-1].key + b"\0" if found.more else self._begin
         return bool(found.more)
 
