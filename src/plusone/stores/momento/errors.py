@@ -41,6 +41,9 @@ BY_STATUS: Final[Mapping[grpc.StatusCode, Verdict]] = {
 TOO_LARGE: Final = frozenset({"item_size_limit_exceeded", "element_size_limit_exceeded", "request_size_limit_exceeded"})
 """Of the limits that Momento names in the metadata `err` beside RESOURCE_EXHAUSTED, those that no patience helps."""
 
+UNTRUSTED: Final = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
+"""What gRPC's text for a connection that TLS refused has in it; its status is that of a server that is away."""
+
 ADVICE: Final[Mapping[grpc.StatusCode, str]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: "raise the cache's limits, or count less often",
     grpc.StatusCode.UNAUTHENTICATED: "check the API key in the environment",
@@ -57,7 +60,7 @@ def translate(error: Exception) -> PlusoneError:
 def while_connecting(error: Exception) -> StoreUnavailable | StoreRefused:
     """What a failure before anything was sent came to, or that of a question that changes nothing: it is definite."""
     text = _text(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text:
+    if any(sign in text for sign in UNTRUSTED):
         return StoreRefused(f"{text}; check ca_file, and that the endpoint is the name in the certificate")
     if _verdict(error) is StoreRefused:
         return StoreRefused(text)
