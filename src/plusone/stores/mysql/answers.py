@@ -1,10 +1,10 @@
-"""From rows of `answers.sql` to answers."""
+"""From rows of `columns.sql` to answers."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -16,8 +16,9 @@ from plusone.stores.record import Session
 _APPLIED: Final = 1
 """Of the outcomes of `step.sql` the one that is in a hurry."""
 
-Known = defaultdict[bytes, list[TokenRecord]]
-_RESULTS_WITHOUT_TOKENS: Final = 4
+Row: TypeAlias = Sequence[Any]
+Known: TypeAlias = defaultdict[bytes, list[TokenRecord]]
+_RESULTS_WITHOUT_TOKENS_MAX: Final = 4
 decode_sessions: Final = msgspec.json.Decoder(dict[str, Session]).decode
 encode_sessions: Final = msgspec.json.Encoder().encode
 
@@ -30,22 +31,25 @@ class Crowded(msgspec.Struct, frozen=True):
     now_ms: int
 
 
-def parts(results: Sequence[Rows]) -> tuple[Rows, Known]:
-    """The rows of `answers.sql`, and the known tokens, of a step's results."""
-    if len(results) == _RESULTS_WITHOUT_TOKENS:
-        return results[-2], _known_tokens(())
-    return results[-3], _known_tokens(results[-2])
+def parts(results: Sequence[Rows]) -> tuple[Mapping[bytes, Row], Known]:
+    """The rows of `columns.sql` by their counter, and the known tokens, of a step's results."""
+    if len(results) <= _RESULTS_WITHOUT_TOKENS_MAX:
+        rows, known = results[-2], _known_tokens(())
+    else:
+        rows, known = results[-3], _known_tokens(results[-2])
+    return {row[0]: row for row in rows}, known
 
 
 def _known_tokens(rows: Rows) -> Known:
     """The records of `known_tokens.sql`, by the bytes of their counter."""
-    known: Known = defaultdict(list)
+    known: Row: TypeAlias = Sequence[Any]
+Known: TypeAlias = defaultdict(list)
     for counter, token, data, value, revision, existed in rows:
         known[counter].append(TokenRecord(token.decode(), data.decode(), value, revision, existed == 1))
     return known
 
 
-def answer(request: GuardedAdd, row: Sequence[Any], known: Known) -> Answer | Crowded | CorruptRecord | None:
+def answer(request: GuardedAdd, row: Row, known: Known) -> Answer | Crowded | CorruptRecord | None:
     """None for a counter that had no row: nothing happened but that it has one now."""
     outcome = row[1]
     if outcome == _APPLIED and not request.closing:

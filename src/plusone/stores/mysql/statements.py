@@ -39,7 +39,8 @@ OTHERS_MAX: Final = SESSIONS_KEPT - 1
 _STEP: Final = sql("step.sql").replace("{now}", NOW)
 _LOCK: Final = sql("lock.sql")
 _KNOWN: Final = sql("known.sql").replace("{now}", NOW)
-_ANSWERS: Final = sql("answers.sql")
+_COLUMNS: Final = sql("columns.sql")
+_ANSWERS: Final = sql("answers.sql").replace("{columns}", _COLUMNS)
 _STAGE_TOKENS: Final = sql("stage_tokens.sql")
 _RECORD_TOKENS: Final = sql("record_tokens.sql")
 _KNOWN_TOKENS: Final = sql("known_tokens.sql").replace("{now}", NOW)
@@ -61,17 +62,19 @@ def filled(text: str, **values: str | int) -> str:
     return text
 
 
-def step(requests: Sequence[GuardedAdd], others_max: int, retention_ms: int) -> Statements:
+def step(requests: Sequence[GuardedAdd], others_max: int, retention_ms: int, *, returning: bool) -> Statements:
     """The transaction that applies these, all in one exchange; requests are in the order of their keys.
 
-    What it answers: rows of `answers.sql` in the last result but one, and where there are tokens, before COMMIT too,
-    rows of `known_tokens.sql`.
+    What it answers: a row of `columns.sql` for each, in the last result before COMMIT; where there are tokens, rows of
+    `known_tokens.sql` come in between. `returning`: the server has INSERT … RETURNING, which spares it a statement.
     """
-    counters = literals(request.key for request in requests)
     rows = ",".join([_row(request) for request in requests])
     inserted = filled(_STEP, rows=rows, others_max=others_max)
-    answers = filled(_ANSWERS, counters=counters)
     with_tokens = [request for request in requests if request.tokens]
+    if returning and not with_tokens:
+        return (BEGIN, f"{inserted} RETURNING {_COLUMNS}", COMMIT)
+    counters = literals(request.key for request in requests)
+    answers = filled(_ANSWERS, counters=counters)
     if not with_tokens:
         return (BEGIN, inserted, answers, COMMIT)
     staged = ",".join(

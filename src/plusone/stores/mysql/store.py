@@ -81,6 +81,8 @@ class MySQLStore:
     )
     SESSION: ClassVar[Statements] = statements("session.sql")
     """What each new connection begins with."""
+    RETURNING: ClassVar[bool] = False
+    """Whether the server has INSERT … RETURNING."""
 
     @classmethod
     def from_url(cls, url: StoreURL, *, clock: Clock, token_retention_ms: int) -> Self:
@@ -188,12 +190,13 @@ class MySQLStore:
         """
         others_max = OTHERS_MAX
         for _ in range(_ROUNDS_MAX):
-            results = await self.server.exchange(step(requests, others_max, self._token_retention_ms))
+            asked = step(requests, others_max, self._token_retention_ms, returning=self.RETURNING)
+            results = await self.server.exchange(asked)
             rows, known = answers.parts(results)
             again: list[GuardedAdd] = []
             without_room: list[answers.Crowded] = []
-            for request, row in zip(requests, rows, strict=True):
-                answer = answers.answer(request, row, known)
+            for request in requests:
+                answer = answers.answer(request, rows[request.key.encode()], known)
                 if answer is None:
                     again.append(request)
                 elif not isinstance(answer, answers.Crowded):
@@ -257,6 +260,7 @@ class MariaDBStore(MySQLStore):
         schemes=("mariadb",),
         tested_on="MariaDB 10.11; Galera was not run",
     )
+    RETURNING = True
 
 
 class TiDBStore(MySQLStore):
