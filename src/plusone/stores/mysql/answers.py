@@ -42,8 +42,7 @@ def parts(results: Sequence[Rows]) -> tuple[Mapping[bytes, Row], Known]:
 
 def _known_tokens(rows: Rows) -> Known:
     """The records of `known_tokens.sql`, by the bytes of their counter."""
-    known: Row: TypeAlias = Sequence[Any]
-Known: TypeAlias = defaultdict(list)
+    known: Known = defaultdict(list)
     for counter, token, data, value, revision, existed in rows:
         known[counter].append(TokenRecord(token.decode(), data.decode(), value, revision, existed == 1))
     return known
