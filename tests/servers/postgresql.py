@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -93,13 +93,19 @@ def _parent(process: int) -> int | None:
     return None if state == "Z" else int(parent)
 
 
-def postgresql_server(*settings: str) -> PostgreSQLProcess:
-    """A PostgreSQL that is durable as its defaults are; `settings` are of the form name=value."""
+def postgresql_server(*settings: str, files: Mapping[str, str] | None = None) -> PostgreSQLProcess:
+    """A PostgreSQL that is durable as its defaults are; `settings` are of the form name=value.
+
+    With `files`, which are its key and certificate, it speaks TLS.
+    """
+    tls = ("ssl=on",) if files else ()
 
     def command(port: int, folder: Path) -> Sequence[str]:
         if not (folder / "data").exists():
             _initialise(folder)
-        return _command(port, folder, settings)
+            for name, text in (files or {}).items():
+                _write(folder / "data" / name, text)
+        return _command(port, folder, (*tls, *settings))
 
     return PostgreSQLProcess("postgresql", command, _is_ready, _system_user())
 
@@ -122,6 +128,14 @@ def _system_user() -> str | None:
         return None
     names = {line.partition(":")[0] for line in Path("/etc/passwd").read_text().splitlines()}
     return "postgres" if "postgres" in names else "nobody"
+
+
+def _write(path: Path, text: str) -> None:
+    """A file that only the server's user may read."""
+    path.touch(mode=0o600)
+    path.write_text(text)
+    if (user := _system_user()) is not None:
+        shutil.chown(path, user)
 
 
 def _initialise(folder: Path) -> None:

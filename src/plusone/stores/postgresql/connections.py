@@ -92,9 +92,9 @@ class Connections:
         self.arguments = arguments
         self._schema = schema
         self._prepared = prepared
-        self._idle: list[Link] = []
+        self.idle: list[Link] = []
         self._in_use: set[Link] = set()
-        self._connecting: set[asyncio.Task[Link]] = set()
+        self.connecting: set[asyncio.Task[Link]] = set()
         self._room = asyncio.Semaphore(connections_max)
 
     @asynccontextmanager
@@ -111,16 +111,16 @@ class Connections:
                 raise
             finally:
                 if link in self._in_use and not link.driver.is_closed() and not link.driver.is_in_transaction():
-                    self._idle.append(link)
+                    self.idle.append(link)
                 else:
                     link.driver.terminate()
                 self._in_use.discard(link)
 
     async def close(self) -> None:
         """Close all connections; a call under way fails."""
-        connecting, idle, in_use = list(self._connecting), list(self._idle), list(self._in_use)
-        self._connecting.clear()
-        self._idle.clear()
+        connecting, idle, in_use = list(self.connecting), list(self.idle), list(self._in_use)
+        self.connecting.clear()
+        self.idle.clear()
         self._in_use.clear()
         for task in connecting:
             task.cancel()
@@ -131,25 +131,25 @@ class Connections:
         await asyncio.gather(*connecting, *closing, return_exceptions=True)
 
     async def _take(self) -> Link:
-        while self._idle:
-            link = self._idle.pop()
+        while self.idle:
+            link = self.idle.pop()
             if not link.driver.is_closed():
                 return link
-        task = self._connecting.pop() if self._connecting else asyncio.ensure_future(self._connect())
+        task = self.connecting.pop() if self.connecting else asyncio.ensure_future(self._connect())
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if not task.cancelled():
-                self._connecting.add(task)
+                self.connecting.add(task)
                 task.add_done_callback(self._connected)
             raise
 
     def _connected(self, task: asyncio.Task[Link]) -> None:
         """Nobody waited any more: keep the connection for the next call, and forget a failure."""
-        if task in self._connecting:
-            self._connecting.discard(task)
+        if task in self.connecting:
+            self.connecting.discard(task)
             if not task.cancelled() and task.exception() is None:
-                self._idle.append(task.result())
+                self.idle.append(task.result())
         # Else a later call took it over, or all was closed.
 
     async def _connect(self) -> Link:
@@ -157,6 +157,7 @@ class Connections:
         try:
             driver = await asyncpg.connect(**self.arguments)
         except Exception as error:
+            await asyncio.sleep(0)  # in which the socket that asyncpg gave up is closed
             raise not_sent(error) from error
         link = Link(driver, self._schema, named=self.arguments["statement_cache_size"] > 0)
         try:
