@@ -7,12 +7,14 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import typer
 
+from bench import lost_replies
 from bench.report import Report, markdown
 from plusone import config, errors
 from plusone.cli import app
@@ -48,17 +50,30 @@ def document(name: str) -> str:
 
 def replace_region(text: str, marker: str, content: str) -> str:
     """`text` with what stands between `<!-- marker -->` and `<!-- /marker -->` replaced."""
-    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
+    pattern = re.compile(rf"(<!-- {re.escape(marker)} -->\n).*?(<!-- /{re.escape(marker)} -->)", re.DOTALL)
     replaced, count = pattern.subn(lambda match: f"{match[1]}{content.strip()}\n{match[2]}", text)
     if count != 1:
         raise ValueError(f"{marker}: expected one generated region, found {count}")
     return replaced
 
 
+GUARANTEES: Final = ("an acknowledged count survives", "failover", "idempotency keys", "tested on")
+"""What the README shows of the promises; docs/datastores.md has them all."""
+
+
 def guarantee_table() -> str:
-    rows = [promises(store_class(scheme).CAPABILITIES) for scheme in _one_scheme_per_store()]
-    labels = [label for label in rows[0] if label != "title"]
-    return table(["", *(row["title"] for row in rows)], ([label, *(row[label] for row in rows)] for label in labels))
+    rows = [promises(store_class(scheme).CAPABILITIES) for scheme in one_scheme_per_store()]
+    return table(["", *GUARANTEES], ([row["title"], *(row[label] for label in GUARANTEES)] for row in rows))
+
+
+def promise_table(scheme: str) -> str:
+    return table(["", ""], ([label, text] for label, text in _promised(scheme).items()))
+
+
+def _promised(scheme: str) -> dict[str, str]:
+    capabilities = store_class(scheme).CAPABILITIES
+    urls = ", ".join(f"`{each}:`" for each in capabilities.schemes)
+    return {"store URL": urls, **{label: text for label, text in promises(capabilities).items() if label != "title"}}
 
 
 def cli_reference() -> str:
@@ -136,6 +151,11 @@ def error_classes(root: type[errors.PlusoneError] = errors.PlusoneError) -> Iter
             yield from error_classes(kind)
 
 
+def lost_replies_table() -> str:
+    file = ROOT / "docs/lost-replies.json"
+    return lost_replies.markdown(msgspec.json.decode(file.read_bytes(), type=lost_replies.Table))
+
+
 def speed_table() -> str:
     return markdown(msgspec.json.decode((ROOT / "docs/bench.json").read_bytes(), type=Report))
 
@@ -145,13 +165,15 @@ def table(head: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _one_scheme_per_store() -> list[str]:
+def one_scheme_per_store() -> list[str]:
+    """The first scheme of each store, in the order of the registry."""
     return list({target: scheme for scheme, target in reversed(STORES.items())}.values())[::-1]
 
 
 GENERATED: Final[dict[str, dict[str, Callable[[], str]]]] = {
-    "README.md": {"guarantees": guarantee_table, "speed": speed_table},
+    "README.md": {"guarantees": guarantee_table, "lost-replies": lost_replies_table, "speed": speed_table},
     "docs/cli.md": {"exit-codes": exit_code_table, "commands": cli_reference},
+    "docs/datastores.md": {f"promises-{scheme}": partial(promise_table, scheme) for scheme in one_scheme_per_store()},
     "docs/configuration.md": {"settings": settings_table},
     "docs/errors.md": {"tree": error_tree, "errors": error_table, "problems": problem_table},
 }

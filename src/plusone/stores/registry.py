@@ -13,45 +13,30 @@ from plusone.errors import ConfigurationError
 from plusone.stores.protocol import Capabilities, Store
 
 STORES: Final = {
-    "dynamodb": "plusone.stores.dynamodb.store:DynamoDBStore",
     "memory": "plusone.stores.memory:MemoryStore",
     "sqlite": "plusone.stores.sqlite.store:SQLiteStore",
     "redis": "plusone.stores.redis.store:RedisStore",
     "rediss": "plusone.stores.redis.store:RedisStore",
-    "postgresql": "plusone.stores.postgresql.store:PostgreSQLStore",
-    "postgres": "plusone.stores.postgresql.store:PostgreSQLStore",
-    "mysql": "plusone.stores.mysql.store:MySQLStore",
-    "mariadb": "plusone.stores.mysql.store:MariaDBStore",
-    "tidb": "plusone.stores.mysql.store:TiDBStore",
     "redis+cluster": "plusone.stores.redis.cluster_store:RedisClusterStore",
     "rediss+cluster": "plusone.stores.redis.cluster_store:RedisClusterStore",
     "redis+sentinel": "plusone.stores.redis.sentinel:RedisSentinelStore",
-    "etcd": "plusone.stores.etcd.store:EtcdStore",
+    "dynamodb": "plusone.stores.dynamodb.store:DynamoDBStore",
     "mongodb": "plusone.stores.mongodb.store:MongoDBStore",
     "mongodb+srv": "plusone.stores.mongodb.store:MongoDBStore",
     "documentdb": "plusone.stores.mongodb.store:MongoDBStore",
+    "mysql": "plusone.stores.mysql.store:MySQLStore",
+    "mariadb": "plusone.stores.mysql.store:MariaDBStore",
+    "tidb": "plusone.stores.mysql.store:TiDBStore",
+    "postgresql": "plusone.stores.postgresql.store:PostgreSQLStore",
+    "postgres": "plusone.stores.postgresql.store:PostgreSQLStore",
     "momento": "plusone.stores.momento.store:MomentoStore",
+    "etcd": "plusone.stores.etcd.store:EtcdStore",
 }
 
-EXTRAS: Final = {
-    "dynamodb": "dynamodb",
-    "momento": "momento",
-    "mongodb": "mongodb",
-    "mongodb+srv": "mongodb",
-    "documentdb": "mongodb",
-    "mysql": "mysql",
-    "mariadb": "mysql",
-    "tidb": "mysql",
-    "postgresql": "postgresql",
-    "postgres": "postgresql",
-    "redis": "redis",
-    "rediss": "redis",
-    "redis+cluster": "redis",
-    "rediss+cluster": "redis",
-    "redis+sentinel": "redis",
-    "etcd": "etcd",
-}
-"""Which extra of the package brings a scheme's driver; a scheme that is not here needs none."""
+_NEED_NOTHING: Final = ("memory", "sqlite")
+
+EXTRAS: Final = {scheme: target.split(".")[2] for scheme, target in STORES.items() if scheme not in _NEED_NOTHING}
+"""Which extra of the package brings a scheme's driver: it has the name of the store's folder."""
 
 SEVERAL_HOSTS: Final = frozenset({"etcd", "mongodb", "documentdb", "redis+cluster", "rediss+cluster", "redis+sentinel"})
 """Schemes whose URL may name several hosts, separated by commas."""
