@@ -14,7 +14,7 @@ from typing import ClassVar, Final, Self
 import msgspec
 
 from plusone.clock import Clock
-from plusone.errors import NotCounted, PlusoneError, StoreUnavailable
+from plusone.errors import NotCounted, OutcomeUnknown, PlusoneError, StoreUnavailable
 from plusone.stores import paging
 from plusone.stores.mysql import answers, schema
 from plusone.stores.mysql.connections import Connections
@@ -193,6 +193,8 @@ class MySQLStore:
             asked = step(requests, others_max, self._token_retention_ms, returning=self.RETURNING)
             results = await self.server.exchange(asked)
             rows, known = answers.parts(results)
+            if len(rows) != len(requests):
+                raise OutcomeUnknown(f"{self._title}: {len(rows)} rows came back of {len(requests)}")
             again: list[GuardedAdd] = []
             without_room: list[answers.Crowded] = []
             for request in requests:
