@@ -55,7 +55,8 @@ def plan(
         found = _old_sessions(item, now_ms)
         if found is None:
             return crowded()
-        pruned, sessions_max = found, SESSIONS_MAX
+        # The condition counts those that go with it.
+        pruned, sessions_max = found, SESSIONS_MAX + len(found)
     parts = _update(request, form, item, now_ms, token_retention_ms, sessions_max)
     if pruned:
         assert item is not None
