@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import asyncpg
 
+from plusone.errors import PlusoneError
 from plusone.stores import resources
 from plusone.stores.postgresql.errors import leaves_connection_usable, not_sent, translate
 
@@ -48,18 +49,18 @@ class Link:
         try:
             return (await (await self._statement(name)).fetch(*arguments))[0]
         except Exception as error:
-            raise not_sent(error) from error
+            raise self._failed(not_sent(error)) from error
 
     async def change(self, name: Name, *arguments: object) -> Any:
         """The first row that a statement answers which changes something, and commits unless in a transaction."""
         try:
             statement = await self._statement(name)
         except Exception as error:
-            raise not_sent(error) from error
+            raise self._failed(not_sent(error)) from error
         try:
             found = await statement.fetch(*arguments)
         except Exception as error:
-            raise translate(error) from error
+            raise self._failed(translate(error)) from error
         return found[0] if found else None
 
     async def execute(self, statement: str) -> None:
@@ -67,7 +68,16 @@ class Link:
         try:
             await self.driver.execute(statement)
         except Exception as error:
-            raise (translate if statement == "COMMIT" else not_sent)(error) from error
+            raise self._failed((translate if statement == "COMMIT" else not_sent)(error)) from error
+
+    def drop(self) -> None:
+        """Do not use it again: the host's name may lead elsewhere by now."""
+        self.driver.terminate()
+
+    def _failed(self, error: PlusoneError) -> PlusoneError:
+        if not leaves_connection_usable(error):
+            self.drop()
+        return error
 
     async def _statement(self, name: Name) -> Any:
         statement = self._prepared.get(name)
@@ -107,7 +117,7 @@ class Connections:
                 yield link
             except BaseException as error:
                 if not leaves_connection_usable(error):
-                    link.driver.terminate()
+                    link.drop()
                 raise
             finally:
                 if link in self._in_use and not link.driver.is_closed() and not link.driver.is_in_transaction():

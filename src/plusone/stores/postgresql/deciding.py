@@ -97,6 +97,7 @@ async def _load(
         "load", [request.key for request in requests], [key for key, _ in asked], [token for _, token in asked]
     )
     if in_recovery:
+        link.drop()
         raise standby()
     known: dict[str, list[TokenRecord]] = {}
     for key, token, data, value, revision, existed in _decode_tokens(tokens or "[]"):
