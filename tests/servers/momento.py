@@ -17,6 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from plusone.clock import Clock
+from plusone.stores.momento.store import MomentoStore
+from plusone.stores.registry import StoreURL
 from tests.servers.process import ServerProcess
 
 USERS_URL: Final = os.environ.get("PLUSONE_TEST_MOMENTO_URL")
@@ -71,6 +74,10 @@ def url_of(server: ServerProcess, *, cache: str = CACHE, host: str = "127.0.0.1"
 def own_prefix(url: str) -> str:
     """The URL with a key prefix of its own. What stands under it ends with its ttl."""
     return f"{url}{'&' if '?' in url else '?'}prefix=test-{secrets.token_hex(8)}:"
+
+
+def store_at(url: str) -> MomentoStore:
+    return MomentoStore.from_url(StoreURL.parse(url), clock=Clock(), token_retention_ms=86_400_000)
 
 
 def _answers(port: int) -> bool:
