@@ -11,9 +11,18 @@ pytest.importorskip("pymongo")
 from tests.conformance.crashes import Crashing, CrashSuite
 from tests.conformance.faults import FaultSuite, IsApply
 from tests.conformance.suite import ConformanceSuite
-from tests.servers.mongo import CAN_START, mongo_server, own_collection, shared_url, skip_without_mongo, url_of
+from tests.servers.mongo import (
+    CAN_START,
+    FORGOTTEN_SOCKETS,
+    mongo_server,
+    own_collection,
+    shared_url,
+    skip_without_mongo,
+    url_of,
+)
 
 skip_without_mongo()
+pytestmark = FORGOTTEN_SOCKETS
 
 
 @pytest.fixture(scope="module")

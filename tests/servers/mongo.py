@@ -37,6 +37,13 @@ _REASON: Final = _why_not()
 CAN_START: Final = _REASON is None
 
 
+FORGOTTEN_SOCKETS: Final = pytest.mark.filterwarnings(
+    "ignore:unclosed <socket:ResourceWarning",
+    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
+)
+"""PyMongo leaves a socket to the garbage collector when it is cancelled while connecting, as when it is closed."""
+
+
 def skip_without_mongo(*, own: bool = False) -> None:
     """Skip the module that calls this where no server can be had; `own` if the user's does not do. Fails in CI."""
     if _REASON is None or (USERS_URL and not own):

@@ -78,9 +78,12 @@ class Write(msgspec.Struct, gc=False):
 def parse(found: dict[str, Any]) -> Document | CorruptRecord:
     """A document as it was found; what is no counter of ours is an error."""
     try:
-        return msgspec.convert(found, Document)
+        document = msgspec.convert(found, Document)
     except msgspec.ValidationError as error:
         return CorruptRecord(f"MongoDB: {found['_id']!r} holds a document that is no counter of plusone's: {error}")
+    if not document.stamp:
+        return CorruptRecord(f"MongoDB: {found['_id']!r} holds a document that is no counter of plusone's: no stamp")
+    return document
 
 
 def absent(key: str) -> Document:

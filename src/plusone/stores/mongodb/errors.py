@@ -98,7 +98,7 @@ BY_CODE: Final[Mapping[int, Verdict]] = {
 _CAUSES: Final = (
     ("certificate verify failed", StoreRefused, "see that the server's name is that of its certificate, and ca_file"),
     ("CERTIFICATE_VERIFY_FAILED", StoreRefused, "see that the server's name is that of its certificate, and ca_file"),
-    ("Connection refused", StoreUnavailable, "see that it runs, and the host and port in the store URL"),
+    ("Connect call failed", StoreUnavailable, "see that it runs, and the host and port in the store URL"),
     ("Name or service not known", StoreUnavailable, "see the host in the store URL"),
 )
 """What a failure to find a server may come from, by what its text says; PyMongo has one class for all of them."""
