@@ -50,7 +50,7 @@ class DynamoDBStore:
         pins_tokens=True,
         sessions_kept_minutes=60,
         batches_per_call=25,
-        calls_in_flight=8,
+        calls_in_flight=4,
         tested_on="DynamoDB Local 3.1.0; Amazon's own was not run",
     )
 
