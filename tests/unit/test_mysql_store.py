@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
+import msgspec
 import pytest
 
 pytest.importorskip("asyncmy")
@@ -272,6 +273,21 @@ async def test_a_call_with_more_tokens_than_a_statement_takes(url: str) -> None:
         answers = await store.apply([add(800, key=key, applied=800, tokens=many) for key in keys])
         assert answers == [Answer("applied", 0, 0, False)] * 3
         assert await known_tokens(store, "t0", "t799", "t800") == ["t0", "t799"]
+
+
+@asynchronous
+async def test_a_token_counts_once_on_a_counter_that_several_make_at_once(url: str) -> None:
+    """A row that is absent cannot be locked: so it is made and locked before any token is looked up."""
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(opened(store_at(url))) for _ in range(5)]
+        for number in range(40):
+            request = add(1, key=f"default/{number}", tokens=(TokenWrite("t", "n"),))
+            requests = [msgspec.structs.replace(request, writer=writer * 16) for writer in "ABCDE"]
+            answers = await asyncio.gather(
+                *(apply(store, request) for store, request in zip(stores, requests, strict=True))
+            )
+            assert sorted(answer.status for answer in answers) == ["applied", *["missed"] * 4]
+            assert await state(stores[0], request.key) == (1, 1, True)
 
 
 @asynchronous

@@ -84,7 +84,7 @@ def step(requests: Sequence[GuardedAdd], others_max: int, retention_ms: int, *, 
     )
     return (
         BEGIN,
-        filled(_LOCK, counters=counters),
+        filled(_LOCK, rows=",".join([f"({literal(request.key)},'{{}}')" for request in requests])),
         inserted,
         filled(_STAGE_TOKENS, rows=staged),
         filled(_RECORD_TOKENS, retention_ms=retention_ms, tokens=_among(with_tokens, "t.")),
