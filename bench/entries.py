@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from bench import growth, http, library, sqlite
+from bench import dynamodb, etcd, growth, http, library, momento, mongodb, mysql, postgresql, sqlite
 from bench.measure import Entry
+from bench.plain import against
 
 _REDIS_PY: Final = "redis-py `INCR`"
 _REDIS_BENCHMARK: Final = "`redis-benchmark -t incr -c 64`"
@@ -95,6 +96,28 @@ ENTRIES: Final = [
         target=20,
         sense="at least",
         prepare=partial(sqlite.against_autocommit, spread=True),
+    ),
+    *(
+        Entry(
+            name=f"{plain.name}-{'spread' if spread else 'hot'}",
+            what=f"library on {plain.title}, {'5,000 counters' if spread else 'one hot counter'}, 256 callers",
+            peer=plain.recipe,
+            unit=_EACH_SECOND,
+            target=target,
+            sense="at least",
+            prepare=partial(against, plain, spread=spread),
+            rounds_max=5,
+        )
+        for plain, hot, spread_target in (
+            (dynamodb.PLAIN, 50, 3),
+            (postgresql.PLAIN, 40, 10),
+            (mysql.MARIADB, 30, 6),
+            (mysql.TIDB, 50, 2),
+            (mongodb.PLAIN, 20, 0.8),
+            (momento.PLAIN, 20, 0.8),
+            (etcd.PLAIN, 50, 2),
+        )
+        for spread, target in ((False, hot), (True, spread_target))
     ),
     *(
         Entry(

@@ -13,7 +13,6 @@ import asyncio
 import random
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -23,12 +22,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 import plusone
-from bench import redis
+from bench.datastores import PLAIN
 from bench.plain import Plain
 from bench.servers import Missing
 from plusone.lab.proxy import Faults, Proxy
 
-PLAIN: Final = (redis.PLAIN,)
 JSON: Final = Path("docs/lost-replies.json")
 INCREMENTS: Final = 5_000
 CALLERS: Final = 20
@@ -39,7 +37,7 @@ _PAUSE_SECONDS: Final = 0.01
 """The most that a caller waits before it asks again."""
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One datastore: what its counter was when all increments had been acknowledged, and what it took."""
 
     name: str
@@ -71,26 +69,45 @@ class Table(msgspec.Struct, frozen=True):
 Increment: TypeAlias = Callable[[], Awaitable[object]]
 
 
+class Lossy:
+    """A proxy that loses a share of the replies, once it is told to begin: whoever connects first is let in."""
+
+    def __init__(self, url: str, share: float) -> None:
+        self.proxy = Proxy(url, Faults(rates={"cut_after_request": share}, seed=1, matcher=lambda _: self.begun))
+        self.begun = False
+
+    @property
+    def lost(self) -> int:
+        return self.proxy.counts["cut_after_request"]
+
+
 async def measure(plain: Plain, url: str) -> Line:
     """Count with the plain increment, then with ours, each on a counter of its own."""
     name = f"lost-replies-{random.randrange(10**9)}"
-    async with _lossy(url, LOST) as proxy:
-        async with plain.connect(proxy.url) as client:
-            plain_errors = await _count(lambda: client.increment(name))
-        plain_lost = proxy.counts["cut_after_request"]
+    theirs, ours = Lossy(url, LOST), Lossy(url, LOST_OF_OURS)
+    async with theirs.proxy as proxy, plain.connect(proxy.url) as client:
+        theirs.begun = True
+        plain_errors = await _count(lambda: client.increment(name))
+        theirs.begun = False
     async with plain.connect(url) as client:
-        value = await client.read(name)
-    async with _lossy(url, LOST_OF_OURS) as proxy:
-        async with plusone.open(proxy.url, timeout=60) as counters:
-            ours_errors = await _count(lambda: counters.increment(name))
-        ours_lost = proxy.counts["cut_after_request"]
+        plain_value = await client.read(name)
+    async with ours.proxy as proxy, plusone.open(proxy.url, timeout=60) as counters:
+        ours.begun = True
+        our_errors = await _count(lambda: counters.increment(name))
+        ours.begun = False
     async with plusone.open(url) as counters:
-        ours = (await counters.get(name)).value
-    return Line(plain.name, plain.title, plain.recipe, value, plain_lost, plain_errors, ours, ours_lost, ours_errors)
-
-
-def _lossy(url: str, share: float) -> AbstractAsyncContextManager[Proxy]:
-    return Proxy(url, Faults(rates={"cut_after_request": share}, seed=1))
+        our_value = (await counters.get(name)).value
+    return Line(
+        name=plain.name,
+        title=plain.title,
+        recipe=plain.recipe,
+        plain=plain_value,
+        plain_lost=theirs.lost,
+        plain_errors=plain_errors,
+        ours=our_value,
+        ours_lost=ours.lost,
+        ours_errors=our_errors,
+    )
 
 
 async def _count(increment: Increment) -> int:

@@ -14,7 +14,7 @@ from bench.plain import Plain
 
 _CONNECTIONS: Final = 32
 _SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS plain (name text PRIMARY KEY, value bigint NOT NULL) WITH (fillfactor = 70)"
+    'CREATE TABLE IF NOT EXISTS plain (name text COLLATE "C" PRIMARY KEY, value bigint NOT NULL) WITH (fillfactor = 70)'
 )
 _INCREMENT: Final = (
     "INSERT INTO plain VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET value = plain.value + 1 RETURNING value"

@@ -44,7 +44,7 @@ class MomentoStore:
         title="Momento",
         schemes=("momento",),
         durable="nothing: it is a cache, and a counter unwritten for 24 h, or evicted, is gone; noticed as a gap",
-        linearizable=True,
+        linearizable=False,  # of the emulator it is true, of Momento's cloud it is not known
         survives_failover="what a cache node loses is gone, which is noticed",
         eventual_reads=False,
         lists=False,
