@@ -22,9 +22,12 @@ import org.h2.mvstore.MVStore;
  * "each" every message is in the file before it is answered, and so survives the end of the process.
  */
 public class Main {
+    /** Static, for the library opens what is in it from within its constructors. */
+    private static MVStore file;
+
     public static void main(String[] arguments) {
-        MVStore file = new MVStore.Builder().fileName(arguments[1]).cacheSize(64).open();
-        H2Backend backend = new Backend(file, arguments[2].equals("each"));
+        file = new MVStore.Builder().fileName(arguments[1]).cacheSize(64).open();
+        H2Backend backend = new Backend(arguments[2].equals("each"));
         backend.version(new Version());
         MongoServer server = new MongoServer(backend);
         Runtime.getRuntime().addShutdownHook(new Thread(server::shutdownNow));
@@ -34,7 +37,7 @@ public class Main {
     private static class Backend extends H2Backend {
         private final boolean keeps;
 
-        Backend(MVStore file, boolean keeps) {
+        Backend(boolean keeps) {
             super(file);
             this.keeps = keeps;
         }
@@ -50,23 +53,20 @@ public class Main {
 
         @Override
         protected MongoDatabase openOrCreateDatabase(String name) {
-            return new Database(name, getMvStore(), getCursorRegistry());
+            return new Database(name, getCursorRegistry());
         }
     }
 
     private static class Database extends H2Database {
-        private final MVStore file;
-
-        Database(String name, MVStore file, CursorRegistry cursors) {
+        Database(String name, CursorRegistry cursors) {
             super(name, file, cursors);
-            this.file = file;
         }
 
         @Override
         protected Index<Object> openOrCreateUniqueIndex(
                 String collection, String name, List<IndexKey> keys, boolean sparse) {
             if (keys.size() == 1 && keys.get(0).getKey().equals("_id")) {
-                return new ById(file.openMap(getDatabaseName() + ".ids." + collection), name, keys, sparse);
+                return new ById(file.openMap(getFullCollectionNamespace(collection) + "._index_" + name), name, keys, sparse);
             }
             return super.openOrCreateUniqueIndex(collection, name, keys, sparse);
         }
