@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from plusone.stores import resources
 from plusone.stores.protocol import GuardedAdd
@@ -117,3 +117,17 @@ def _among(requests: Sequence[GuardedAdd], table: str) -> str:
     return " OR ".join(
         f"({table}counter = {literal(request.key)} AND {table}token IN ({_tokens(request)}))" for request in requests
     )
+
+
+def among(rows: Iterable[Sequence[Any]]) -> str:
+    """A condition that holds for these rows of tokens, given as counter and token."""
+    tokens: dict[bytes, list[bytes]] = {}
+    for counter, token in sorted(map(tuple, rows)):
+        tokens.setdefault(counter, []).append(token)
+    return " OR ".join(
+        f"(counter = x'{counter.hex()}' AND token IN ({hexadecimal(found)}))" for counter, found in tokens.items()
+    )
+
+
+def hexadecimal(texts: Iterable[bytes]) -> str:
+    return ",".join([f"x'{text.hex()}'" for text in texts])

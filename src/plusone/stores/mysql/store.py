@@ -17,13 +17,15 @@ from plusone.clock import Clock
 from plusone.errors import NotCounted, OutcomeUnknown, PlusoneError, StoreUnavailable
 from plusone.stores import paging
 from plusone.stores.mysql import answers, schema
-from plusone.stores.mysql.connections import Connections
+from plusone.stores.mysql.connections import Connections, Rows
 from plusone.stores.mysql.settings import Settings
 from plusone.stores.mysql.statements import (
     NOW,
     OTHERS_MAX,
     Statements,
+    among,
     filled,
+    hexadecimal,
     literal,
     literals,
     sql,
@@ -48,11 +50,10 @@ _LIST: Final = sql("list.sql").replace("{now}", NOW)
 _CHECK: Final = sql("check.sql")
 _PRUNE: Final = sql("prune.sql")
 _DURABILITY: Final = sql("durability.sql")
-_SWEEP: Final = (
-    filled(sql("sweep_tokens.sql"), now=NOW, limit=SWEEP_ROWS),
-    filled(sql("sweep_counters.sql"), now=NOW, limit=SWEEP_ROWS, kept_ms=DEAD_KEPT_MS),
-)
-_REMOVED: Final = "SELECT ROW_COUNT()"
+_FIND_TOKENS: Final = filled(sql("find_expired_tokens.sql"), now=NOW, limit=SWEEP_ROWS)
+_FIND_DEAD: Final = filled(sql("find_dead.sql"), now=NOW, limit=SWEEP_ROWS, kept_ms=DEAD_KEPT_MS)
+_SWEEP_TOKENS: Final = sql("sweep_tokens.sql").replace("{now}", NOW)
+_SWEEP_COUNTERS: Final = filled(sql("sweep_counters.sql"), now=NOW, kept_ms=DEAD_KEPT_MS)
 
 _log = logging.getLogger("plusone.mysql")
 
@@ -235,10 +236,17 @@ class MySQLStore:
     async def sweep(self) -> None:
         """Remove expired tokens and counters long dead, some at a time. After a failure the next time will do."""
         try:
-            for statement in _SWEEP:
-                removed = SWEEP_ROWS
-                while removed == SWEEP_ROWS:
-                    _, [[removed]] = await self.server.exchange([statement, _REMOVED])
+            found: Rows = [()] * SWEEP_ROWS
+            while len(found) == SWEEP_ROWS:
+                [found] = await self.server.exchange([_FIND_TOKENS])
+                if found:
+                    await self.server.exchange([filled(_SWEEP_TOKENS, tokens=among(found))])
+            found = [()] * SWEEP_ROWS
+            while len(found) == SWEEP_ROWS:
+                [found] = await self.server.exchange([_FIND_DEAD])
+                if found:
+                    counters = hexadecimal(sorted(counter for [counter] in found))
+                    await self.server.exchange([filled(_SWEEP_COUNTERS, counters=counters)])
         except NotCounted as error:
             _log.warning("removing dead counters and expired tokens failed: %s", error)
         finally:

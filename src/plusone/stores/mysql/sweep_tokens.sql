@@ -1,1 +1,1 @@
-DELETE FROM plusone_tokens WHERE expires_ms <= {now} ORDER BY expires_ms LIMIT {limit}
+DELETE FROM plusone_tokens WHERE expires_ms <= {now} AND ({tokens})
