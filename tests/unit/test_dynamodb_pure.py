@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import inspect
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,13 @@ pytest.importorskip("aiobotocore")
 import aiohttp
 import botocore
 from aiohttp.client_reqrep import ConnectionKey
-from botocore import auth, exceptions
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import ReadOnlyCredentials
+from botocore import exceptions
 
 from plusone.errors import ConfigurationError, OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
 from plusone.stores.dynamodb.errors import BY_CODE, WHILE_SENDING, bare, before_sending, by_code, while_sending
 from plusone.stores.dynamodb.item import ABSENT
 from plusone.stores.dynamodb.keys import SHARDS, counter_key, token_key
 from plusone.stores.dynamodb.settings import Settings
-from plusone.stores.dynamodb.signing import Signer
 from plusone.stores.dynamodb.statements import Statements
 from plusone.stores.dynamodb.step import Plan, plan
 from plusone.stores.dynamodb.wire import Wire
@@ -178,22 +174,6 @@ def test_aiohttp_repeats_no_post() -> None:
 
     assert "POST" not in client.IDEMPOTENT_METHODS
     assert "method in IDEMPOTENT_METHODS" in inspect.getsource(client.ClientSession)
-
-
-@pytest.mark.parametrize("token", [None, "session/token=="])
-@pytest.mark.parametrize("host", ["127.0.0.1:8000", "dynamodb.eu-central-1.amazonaws.com"])
-def test_signatures_are_botocores(monkeypatch: pytest.MonkeyPatch, token: str | None, host: str) -> None:
-    now = 1_790_000_000.7
-    monkeypatch.setattr(auth, "get_current_datetime", lambda: datetime.fromtimestamp(now, UTC))
-    credentials = ReadOnlyCredentials("AKIA", "se/cret+", token, None)
-    signer = Signer("eu-central-1", host)
-    for body in (b"{}", '{"caf\u00e9": 1}'.encode()):
-        headers = {"X-Amz-Target": "DynamoDB_20120810.Query", "Content-Type": "application/x-amz-json-1.0"}
-        request = AWSRequest("POST", f"https://{host}/", headers, body)
-        auth.SigV4Auth(credentials, "dynamodb", "eu-central-1").add_auth(request)
-        ours = signer.headers("Query", body, credentials, now)
-        assert ours["authorization"] == request.headers["Authorization"]
-        assert ours["x-amz-date"] == request.headers["X-Amz-Date"]
 
 
 # Statements.

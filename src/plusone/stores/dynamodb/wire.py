@@ -2,30 +2,30 @@
 
 Its client would serialize and parse each attribute of each item by a description of the whole service, which costs
 more than all the rest of a call. So the client is for the table itself, with its retries off, and what counts goes as
-JSON of our own over aiobotocore's HTTP session, which sends a request once.
+JSON of our own, signed by botocore, over aiobotocore's HTTP session, which sends a request once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AsyncExitStack
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
-from botocore.awsrequest import AWSPreparedRequest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.utils import get_environ_proxies
 
 from plusone.errors import OutcomeUnknown, PlusoneError, StoreRefused
 from plusone.stores.dynamodb.errors import before_sending, by_code, while_sending
 from plusone.stores.dynamodb.settings import Settings
-from plusone.stores.dynamodb.signing import Signer
 
+_CONTENT_TYPE: Final = "application/x-amz-json-1.0"
+_VERSION: Final = "DynamoDB_20120810"
 READ_TIMEOUT_SECONDS: Final = 70
 """Longer than the longest deadline: whoever waits gives up before."""
 _SERVER_ERROR: Final = 500
@@ -104,7 +104,6 @@ class Wire:
             )
         )
         self._url = self.client.meta.endpoint_url + "/"
-        self._signer = Signer(self.client.meta.region_name, urlsplit(self._url).netloc)
         self._credentials = await session.get_credentials()
         if self._credentials is None:
             raise NoCredentialsError
@@ -154,8 +153,10 @@ class Wire:
             credentials = await self._credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError, OSError) as error:
             raise before_sending(error) from error
-        headers = self._signer.headers(operation, body, credentials, time.time())
-        return AWSPreparedRequest("POST", self._url, headers, body, stream_output=False)
+        headers = {"content-type": _CONTENT_TYPE, "x-amz-target": f"{_VERSION}.{operation}"}
+        request = AWSRequest("POST", self._url, headers, body)
+        SigV4Auth(credentials, "dynamodb", self.client.meta.region_name).add_auth(request)
+        return request.prepare()
 
 
 def _refused(status: int, content: bytes) -> PlusoneError | Cancelled:
