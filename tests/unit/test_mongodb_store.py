@@ -215,8 +215,10 @@ async def test_setup_says_what_it_does_and_does_it_once(url: str, direct: Collec
 async def test_opening_sets_up_what_is_new_and_warns_of_what_is_not(
     url: str, direct: Collection[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with opened(store_at(url)):
+    direct.database.create_collection(direct.name)
+    async with opened(store_at(url)) as store:
         assert "gone_at" in direct.index_information()
+        await apply(store, add(1))
     direct.drop_index("gone_at")
     with caplog.at_level(logging.WARNING):
         async with opened(store_at(url)):

@@ -99,14 +99,14 @@ class MongoDBStore:
             await client.close()
 
     async def open(self) -> None:
-        """Does what `setup` would where there is no collection yet; of one without its index it warns."""
+        """Does what `setup` would where nothing was counted yet; of counters without their index it warns."""
         if self.client is not None:
             return
         client = self._settings.client()
         try:
             counters = self._settings.counters(client)
             exists, lacking = await _lacking(counters)
-            if lacking and not exists:
+            if lacking and (not exists or await counters.find_one({}, {"_id": 1}) is None):
                 await counters.database.command({"createIndexes": counters.name, "indexes": lacking})
             elif lacking:
                 _log.warning("%s has no index gone_at, so dead counters stay: run `plusone setup`", counters.full_name)
