@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -18,14 +19,28 @@ from typing import Final, Self
 STARTS_WITHIN_SECONDS: Final = 30.0
 ENDS_WITHIN_SECONDS: Final = 10.0
 _ASKED_EVERY_SECONDS: Final = 0.01
+_PORTS: Final = range(10_000, 32_768)
+_WORKERS_MAX: Final = 16
+_given: Final[set[int]] = set()
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on, and that nobody takes before the server does.
+
+    It is below the ports that the kernel gives to connections, each is given once, and test processes that run side by
+    side choose among ports of their own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS_MAX
+    while True:
+        port = random.randrange(_PORTS.start + worker, _PORTS.stop, _WORKERS_MAX)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 class ServerProcess:
