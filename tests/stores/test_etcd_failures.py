@@ -149,10 +149,11 @@ async def test_without_most_members_nothing_is_counted() -> None:
 
 @pytest.mark.parametrize(
     ("host", "said"),
-    [(f"127.0.0.1:{free_port()}", "Connection refused"), ("absent.invalid:2379", "absent.invalid")],
+    [("127.0.0.1:{free_port}", "Connection refused"), ("absent.invalid:2379", "absent.invalid")],
 )
 @asynchronous
 async def test_nobody_there_is_definite(host: str, said: str) -> None:
+    host = host.format(free_port=free_port())
     store = store_at(f"etcd://{host}")
     with pytest.raises(StoreUnavailable) as failure:
         await store.open()
