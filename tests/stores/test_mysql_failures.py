@@ -212,11 +212,11 @@ async def test_tls_takes_the_certificate_that_is_trusted_and_named_so(certificat
     key, trusted = certificate
     with mariadb_server(f"--ssl-cert={trusted}", f"--ssl-key={key}") as server, own_database(url_of(server)) as plain:
         named = plain.replace("127.0.0.1", "localhost")
-        async with opened(store_at(f"{named}?tls=on&ca_file={trusted}")) as store:
+        async with opened(store_at(f"{named}?tls=yes&ca_file={trusted}")) as store:
             assert await apply(store, add(1)) == Answer("applied", 0, 0, False)
             [[[cipher]]] = [await store.server.exchange(["SHOW STATUS LIKE 'Ssl_cipher'"])]
             assert cipher[1]
-        for refused in (f"{plain}?tls=on&ca_file={trusted}", f"{named}?tls=on"):
+        for refused in (f"{plain}?tls=yes&ca_file={trusted}", f"{named}?tls=yes"):
             with pytest.raises(StoreRefused, match="must be a name in the server's certificate, and ca_file must"):
                 await store_at(refused).open()
 
@@ -224,4 +224,4 @@ async def test_tls_takes_the_certificate_that_is_trusted_and_named_so(certificat
 @asynchronous
 async def test_without_tls_at_the_server_nothing_is_sent_in_the_clear(url: str) -> None:
     with pytest.raises((StoreRefused, StoreUnavailable)):
-        await store_at(url + "?tls=on").open()
+        await store_at(url + "?tls=yes").open()

@@ -119,9 +119,9 @@ def test_an_endpoint_on_this_machine_needs_neither_key_nor_tls(environment: pyte
         ("momento://c?endpoint=u@localhost:1", "endpoint must be host:port"),
         ("momento://c?endpoint=", "endpoint must be host:port"),
         ("momento://c?endpoint=localhost:1&prefix=", "prefix must be 1 to 64 of"),
-        ("momento://c?endpoint=localhost:1&tls=maybe", "tls must be on or off"),
-        ("momento://c?endpoint=10.0.0.1:1&tls=off", "tls=off is for an endpoint on this machine"),
-        ("momento://c?endpoint=localhost:1&ca_file=x", "ca_file is for TLS, which is off"),
+        ("momento://c?endpoint=localhost:1&tls=maybe", "tls must be yes or no"),
+        ("momento://c?endpoint=10.0.0.1:1&tls=no", "tls=no is for an endpoint on this machine"),
+        ("momento://c?endpoint=localhost:1&ca_file=x", "ca_file needs tls=yes"),
         ("momento://c?endpoint=localhost:1&ttl=86401", "ttl must be an integer from 3600 to 86400"),
         ("momento://c?endpoint=localhost:1&ttl=3599", "ttl must be an integer from 3600 to 86400"),
         ("momento://c?endpoint=localhost:1&connect_timeout=0", "connect_timeout must be an integer from 1 to 60000"),
@@ -136,7 +136,7 @@ def test_other_urls_are_refused(environment: pytest.MonkeyPatch, url: str, messa
 def test_a_file_of_certificates_has_to_be_there(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     environment.setenv("MOMENTO_API_KEY", "key")
     with pytest.raises(ConfigurationError, match="is no file"):
-        settings(f"momento://c?endpoint=localhost:1&tls=on&ca_file={tmp_path}")
+        settings(f"momento://c?endpoint=localhost:1&tls=yes&ca_file={tmp_path}")
 
 
 # Errors.

@@ -88,7 +88,7 @@ def test_what_a_url_leaves_out() -> None:
         ("mongodb://h/plusone?collection=a$b", "collection must be"),
         ("mongodb://h/plusone?tls=maybe", "tls must be yes or no"),
         ("mongodb://h/plusone?secondaries=1", "secondaries must be yes or no"),
-        ("mongodb://h/plusone?ca_file=/none", "ca_file is for TLS"),
+        ("mongodb://h/plusone?ca_file=/none", "ca_file needs tls=yes"),
         ("documentdb://h/plusone?ca_file=/none", "ca_file '/none' is no file"),
         ("mongodb://h/plusone?connections=0", "connections must be an integer from 1 to 10000"),
         ("mongodb://h/plusone?connect_timeout=60001", "connect_timeout must be an integer from 1 to 60000"),

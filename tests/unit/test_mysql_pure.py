@@ -34,7 +34,7 @@ def settings(url: str) -> Settings:
 def test_the_url_says_it_all(tmp_path: Path) -> None:
     trusted = tmp_path / "trusted.pem"
     trusted.write_text("")
-    query = f"tls=on&ca_file={trusted}&connect_timeout=70&connections=4"
+    query = f"tls=yes&ca_file={trusted}&connect_timeout=70&connections=4"
     assert settings(f"mysql://me:p%40ss%2F%C3%A9@[::1]:7000/my%20counters?{query}") == Settings(
         host="::1",
         port=7000,
@@ -74,9 +74,9 @@ def test_what_the_url_leaves_out(scheme: str, port: int) -> None:
         ("mysql://me@h/a/b", "the database's name"),
         ("mysql://me@h/" + "d" * 65, "the database's name"),
         ("mysql://me@h/a%00", "the database's name"),
-        ("mysql://me@h/d?tls=maybe", "tls must be off or on"),
-        ("mysql://me@h/d?ca_file=/x", "ca_file is for tls=on"),
-        ("mysql://me@h/d?tls=on&ca_file=/no/such/file", "ca_file '/no/such/file' is no file"),
+        ("mysql://me@h/d?tls=maybe", "tls must be yes or no"),
+        ("mysql://me@h/d?ca_file=/x", "ca_file needs tls=yes"),
+        ("mysql://me@h/d?tls=yes&ca_file=/no/such/file", "ca_file '/no/such/file' is no file"),
         ("mysql://me@h/d?connect_timeout=0", "connect_timeout must be an integer from 1 to 60000"),
         ("mysql://me@h/d?connections=1001", "connections must be an integer from 1 to 1000"),
         ("mariadb://me@h/d?charset=latin1", "unknown parameter 'charset'"),
@@ -104,7 +104,7 @@ async def test_the_driver_repeats_nothing_by_itself() -> None:
 
 @asynchronous
 async def test_tls_checks_certificate_and_name() -> None:
-    connection: Any = settings("mysql://me@h/d?tls=on").connection()
+    connection: Any = settings("mysql://me@h/d?tls=yes").connection()
     assert connection._ssl_context.verify_mode == ssl.CERT_REQUIRED
     assert connection._ssl_context.check_hostname is True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -166,3 +167,30 @@ def test_no_driver_is_imported_before_it_is_chosen() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
     assert run.stdout == "[]\n"
+
+
+def test_parameters_are_spelled_alike_in_all_stores(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.touch()
+    url = StoreURL.parse(f"x://u%40:p%2Fw@h?yes=yes&no=no&maybe=on&file={file}&none=/none&at=[::1]:7&host=h&bad=h:0")
+    assert (url.username, url.password) == ("u@", "p/w")
+    assert (url.flag("yes", default=False), url.flag("no", default=True), url.flag("other", default=True)) == (1, 0, 1)
+    assert (url.file("file"), url.file("other", needs="tls=yes")) == (str(file), None)
+    assert (url.address("at", 5), url.address("host", 5), url.address("other", 5)) == (("::1", 7), ("h", 5), None)
+    for refused, message in (
+        (lambda: url.flag("maybe", default=True), "x: maybe must be yes or no"),
+        (lambda: url.file("file", needs="tls=yes"), "x: file needs tls=yes"),
+        (lambda: url.file("none"), "x: none '/none' is no file"),
+        (lambda: url.address("bad", 5), "x: bad must be host:port"),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            refused()
+        assert str(caught.value) == message
+
+
+def test_a_prefix_has_only_characters_that_the_datastore_takes_as_they_are() -> None:
+    assert StoreURL.parse("x://h").prefix("plusone:") == "plusone:"
+    assert StoreURL.parse("x://h?prefix=a/b").prefix("", "a-z /") == "a/b"
+    for text in ("", "a/b", "a" * 65, "%7B", "a%0A"):
+        with pytest.raises(ConfigurationError, match="x: prefix must be 1 to 64 of A-Z"):
+            StoreURL.parse(f"x://h?prefix={text}").prefix("plusone:")

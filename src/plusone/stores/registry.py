@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+from pathlib import Path
 from typing import Final, Protocol, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -82,6 +84,14 @@ class StoreURL(msgspec.Struct, frozen=True):
     def path(self) -> str:
         return unquote(self.parts.path)
 
+    @property
+    def username(self) -> str | None:
+        return unquote(self.parts.username) if self.parts.username else None
+
+    @property
+    def password(self) -> str | None:
+        return unquote(self.parts.password) if self.parts.password else None
+
     def hosts(self, default_port: int) -> tuple[tuple[str, int], ...]:
         """The hosts and ports, in the order in which the URL names them. Raises `ConfigurationError` for none."""
         try:
@@ -118,6 +128,43 @@ class StoreURL(msgspec.Struct, frozen=True):
         if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
             raise ConfigurationError(f"{self.scheme}: {name} must be an integer from {lowest} to {highest}")
         return int(text)
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """The query parameter `name`, which is yes or no, or `default`."""
+        text = self.query.get(name)
+        if text is None:
+            return default
+        if text not in ("yes", "no"):
+            raise ConfigurationError(f"{self.scheme}: {name} must be yes or no")
+        return text == "yes"
+
+    def file(self, name: str, *, needs: str | None = None) -> str | None:
+        """The query parameter `name`, which is an existing file; `needs` is what the URL lacks to have one."""
+        path = self.query.get(name)
+        if path is None:
+            return None
+        if needs is not None:
+            raise ConfigurationError(f"{self.scheme}: {name} needs {needs}")
+        if not Path(path).is_file():
+            raise ConfigurationError(f"{self.scheme}: {name} {path!r} is no file")
+        return path
+
+    def address(self, name: str, default_port: int) -> tuple[str, int] | None:
+        """The query parameter `name`, which is a host, or host:port."""
+        text = self.query.get(name)
+        if text is None:
+            return None
+        host, _, port = text.rpartition(":") if ":" in text else (text, "", str(default_port))
+        if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65_535:
+            raise ConfigurationError(f"{self.scheme}: {name} must be host:port")
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+    def prefix(self, default: str, characters: str = "A-Z a-z 0-9 _ . : -") -> str:
+        """The query parameter `prefix`, which every key in the datastore begins with: of these characters."""
+        text = self.query.get("prefix", default)
+        if not re.fullmatch(f"[{characters.replace(' ', '')}]{{1,64}}", text):
+            raise ConfigurationError(f"{self.scheme}: prefix must be 1 to 64 of {characters}")
+        return text
 
 
 def _hosts(parts: SplitResult) -> list[tuple[str, int | None]]:

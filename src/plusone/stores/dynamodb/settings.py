@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -47,16 +46,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         region = url.query.get("region")
         if region is not None and not _REGION.fullmatch(region):
             raise ConfigurationError("dynamodb: region must be the name of one, as in eu-central-1")
-        ca_file = url.query.get("ca_file")
-        if ca_file is not None and not Path(ca_file).is_file():
-            raise ConfigurationError(f"dynamodb: ca_file {ca_file!r} is no file")
         return cls(
             table=table,
             region=region,
             endpoint=_endpoint(url.query.get("endpoint")),
-            access_key=unquote(parts.username) if parts.username else None,
-            secret_key=unquote(parts.password) if parts.password else None,
-            ca_file=ca_file,
+            access_key=url.username,
+            secret_key=url.password,
+            ca_file=url.file("ca_file"),
             connect_timeout_ms=url.integer("connect_timeout", 2_000, 1, 60_000),
             connections=url.integer("connections", 32, 1, 1_000),
         )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
 
 import grpc
 import msgspec
@@ -15,7 +13,6 @@ from grpc import aio
 from plusone.errors import ConfigurationError
 from plusone.stores.registry import StoreURL
 
-_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 _PORT: Final = 2379
 
 OPTIONS: Final = (
@@ -56,30 +53,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         parts = url.parts
         if parts.path not in ("", "/") or parts.fragment:
             raise ConfigurationError("etcd: the store URL must read etcd://[user:password@]host:port,host:port")
-        username = unquote(parts.username) if parts.username else None
-        password = unquote(parts.password) if parts.password else None
-        if (username is None) != (password is None):
+        if (url.username is None) != (url.password is None):
             raise ConfigurationError("etcd: the store URL must name both a user and a password, or neither")
-        prefix = url.query.get("prefix", "plusone/")
-        if not _PREFIX.fullmatch(prefix):
-            raise ConfigurationError("etcd: prefix must be 1 to 64 of A-Z a-z 0-9 _ . : / -")
-        tls = url.query.get("tls", "no")
-        if tls not in ("yes", "no"):
-            raise ConfigurationError("etcd: tls must be yes or no")
-        files = {name: url.query.get(name) for name in ("ca_file", "cert_file", "key_file")}
-        for name, file in files.items():
-            if file is not None and tls == "no":
-                raise ConfigurationError(f"etcd: {name} needs tls=yes")
-            if file is not None and not Path(file).is_file():
-                raise ConfigurationError(f"etcd: {name} {file!r} is no file")
+        tls = url.flag("tls", default=False)
+        needs = None if tls else "tls=yes"
+        files = {name: url.file(name, needs=needs) for name in ("ca_file", "cert_file", "key_file")}
         if (files["cert_file"] is None) != (files["key_file"] is None):
             raise ConfigurationError("etcd: cert_file and key_file belong together")
         return cls(
             endpoints=_endpoints(url),
-            username=username,
-            password=password,
-            tls=tls == "yes",
-            prefix=prefix.encode(),
+            username=url.username,
+            password=url.password,
+            tls=tls,
+            prefix=url.prefix("plusone/", "A-Z a-z 0-9 _ . : / -").encode(),
             connect_timeout_ms=url.integer("connect_timeout", 2_000, 1, 60_000),
             connections=url.integer("connections", 16, 1, 1_000),
             **files,

@@ -21,7 +21,6 @@ TTL_MAX_SECONDS: Final = 24 * 60 * 60
 """Momento's own limit."""
 TTL_MIN_SECONDS: Final = 60 * 60
 """Sessions are kept that long, and with them what makes a retry harmless."""
-_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _CACHE: Final = re.compile(r"[ -~]{1,255}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTIONS: Final = (
@@ -59,26 +58,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         cache = unquote(url.parts.netloc)
         if not _CACHE.fullmatch(cache) or "@" in cache or ":" in cache or url.parts.path or url.parts.fragment:
             raise ConfigurationError("momento: the store URL must read momento://cache?endpoint=…, and hold no API key")
-        prefix = url.query.get("prefix", "plusone:")
-        if not _PREFIX.fullmatch(prefix):
-            raise ConfigurationError("momento: prefix must be 1 to 64 of A-Z a-z 0-9 _ . : -")
+        prefix = url.prefix("plusone:")
         key = _key(url)
         data, control = _planes(url, key)
         tls = _tls(url, local=_is_local(data) and _is_local(control))
         if key is None and tls:
             raise ConfigurationError(f"momento: set the environment variable {_variable(url)} to an API key")
-        ca_file = url.query.get("ca_file")
-        if ca_file is not None and not tls:
-            raise ConfigurationError("momento: ca_file is for TLS, which is off")
-        if ca_file is not None and not Path(ca_file).is_file():
-            raise ConfigurationError(f"momento: ca_file {ca_file!r} is no file")
         return cls(
             cache=cache,
             data=data,
             control=control,
             token=None if key is None else key.token,
             tls=tls,
-            ca_file=ca_file,
+            ca_file=url.file("ca_file", needs=None if tls else "tls=yes"),
             prefix=prefix,
             ttl_ms=url.integer("ttl", TTL_MAX_SECONDS, TTL_MIN_SECONDS, TTL_MAX_SECONDS) * 1000,
             connect_timeout_ms=url.integer("connect_timeout", 2_000, 1, 60_000),
@@ -138,9 +130,7 @@ def _is_local(target: str) -> bool:
 
 
 def _tls(url: StoreURL, *, local: bool) -> bool:
-    text = url.query.get("tls", "off" if local else "on")
-    if text not in ("on", "off"):
-        raise ConfigurationError("momento: tls must be on or off")
-    if text == "off" and not local:
-        raise ConfigurationError("momento: tls=off is for an endpoint on this machine; API keys are no plain text")
-    return text == "on"
+    tls = url.flag("tls", default=not local)
+    if not tls and not local:
+        raise ConfigurationError("momento: tls=no is for an endpoint on this machine; API keys are no plain text")
+    return tls

@@ -36,7 +36,7 @@ class MomentoStore:
 
     `endpoint` names the region where the key does not (`host:port` for an emulator); `api_key_from` is another
     variable to take the key from; `ttl` (seconds, 86,400) is how long an item outlives its last write; `prefix` begins
-    every key ("plusone:"); `tls=off` is for an endpoint on this machine, and the default there; `ca_file` is whom TLS
+    every key ("plusone:"); `tls=no` is for an endpoint on this machine, and the default there; `ca_file` is whom TLS
     trusts instead of the system's own; `connect_timeout` is in ms (2,000).
     """
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote
 
 import msgspec
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -64,24 +62,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         hosts = url.hosts(_PORT)
         if scheme == "mongodb+srv" and (len(hosts) > 1 or parts.port is not None):
             raise ConfigurationError("mongodb+srv: the store URL names one host, without a port: DNS knows the rest")
-        tls = _switch(url, "tls", default=scheme != "mongodb")
-        ca_file = url.query.get("ca_file")
-        if ca_file is not None and not tls:
-            raise ConfigurationError(f"{scheme}: ca_file is for TLS; write tls=yes too")
-        if ca_file is not None and not Path(ca_file).is_file():
-            raise ConfigurationError(f"{scheme}: ca_file {ca_file!r} is no file")
+        tls = url.flag("tls", default=scheme != "mongodb")
         return cls(
             scheme=scheme,
             hosts=hosts,
             database=database,
             collection=collection,
-            username=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
+            username=url.username,
+            password=url.password,
             auth_source=url.query.get("auth_source"),
             replica_set=url.query.get("replica_set"),
             tls=tls,
-            ca_file=ca_file,
-            secondaries=_switch(url, "secondaries", default=False),
+            ca_file=url.file("ca_file", needs=None if tls else "tls=yes"),
+            secondaries=url.flag("secondaries", default=False),
             connect_timeout_ms=url.integer("connect_timeout", 2_000, 1, 60_000),
             connections=url.integer("connections", 32, 1, 10_000),
         )
@@ -128,12 +121,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             write_concern=WriteConcern("majority", j=True),
             read_concern=concern,
         )
-
-
-def _switch(url: StoreURL, name: str, *, default: bool) -> bool:
-    text = url.query.get(name)
-    if text is None:
-        return default
-    if text not in ("yes", "no"):
-        raise ConfigurationError(f"{url.scheme}: {name} must be yes or no")
-    return text == "yes"

@@ -65,7 +65,7 @@ HINTS: Final[Mapping[int, str]] = {
     1290: "let the store URL name the primary",
     1792: "let the store URL name the primary",
     1836: "let the store URL name the primary",
-    3159: "write tls=on in the store URL",
+    3159: "write tls=yes in the store URL",
     1153: "raise max_allowed_packet on the server",
     1665: "set binlog_format to MIXED or ROW on the server",
 }

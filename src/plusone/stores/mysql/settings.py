@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
 
 import msgspec
 from asyncmy.connection import Connection
@@ -36,29 +34,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         url.only("tls", "ca_file", "connect_timeout", "connections")
         parts, scheme = url.parts, url.scheme
         database = url.path.removeprefix("/")
-        if not parts.hostname or not parts.username or not database or parts.fragment:
+        if not parts.hostname or url.username is None or not database or parts.fragment:
             raise ConfigurationError(
                 f"{scheme}: the store URL must read {scheme}://user:password@host:port/database"
                 " (special characters percent-encoded)"
             )
         if len(database) > _NAME_CHARACTERS_MAX or "/" in database or "\0" in database:
             raise ConfigurationError(f"{scheme}: the database's name must have at most 64 characters, and no / in it")
-        tls = url.query.get("tls", "off")
-        if tls not in ("off", "on"):
-            raise ConfigurationError(f"{scheme}: tls must be off or on")
-        ca_file = url.query.get("ca_file")
-        if ca_file is not None and tls == "off":
-            raise ConfigurationError(f"{scheme}: ca_file is for tls=on")
-        if ca_file is not None and not Path(ca_file).is_file():
-            raise ConfigurationError(f"{scheme}: ca_file {ca_file!r} is no file")
+        tls = url.flag("tls", default=False)
         return cls(
             host=parts.hostname,
             port=parts.port or _PORTS.get(scheme, _PORT),
-            user=unquote(parts.username),
-            password=unquote(parts.password or ""),
+            user=url.username,
+            password=url.password or "",
             database=database,
-            tls=tls == "on",
-            ca_file=ca_file,
+            tls=tls,
+            ca_file=url.file("ca_file", needs=None if tls else "tls=yes"),
             connect_timeout_ms=url.integer("connect_timeout", 2_000, 1, 60_000),
             connections=url.integer("connections", 8, 1, 1_000),
         )

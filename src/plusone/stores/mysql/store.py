@@ -61,7 +61,7 @@ _log = logging.getLogger("plusone.mysql")
 class MySQLStore:
     """`mysql://user:password@host:port/database`. Parameters, all of them optional:
 
-    `tls=on` speaks TLS, and the server's name has to match its certificate; `ca_file` is whom it trusts besides the
+    `tls=yes` speaks TLS, and the server's name has to match its certificate; `ca_file` is whom it trusts besides the
     system's own; `connect_timeout` (ms, 2,000); `connections` (8) is how many there may be at once.
     """
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
-from urllib.parse import unquote
 
 import msgspec
 
@@ -63,12 +61,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             host=host,
             port=port,
             database=database,
-            username=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
+            username=url.username,
+            password=url.password,
             schema=schema,
             sslmode=cast(SSLMode, sslmode),
             sslrootcert=_root_certificate(url, sslmode),
-            replica=_replica(url),
+            replica=url.address("replica", _PORT),
             connect_timeout_ms=url.integer("connect_timeout", 2_000, 1, 60_000),
             connections=url.integer("connections", 8, 1, 1_000),
             statement_cache_size=url.integer("statement_cache_size", 100, 0, 1_000),
@@ -102,25 +100,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _root_certificate(url: StoreURL, sslmode: str) -> str | None:
-    path = url.query.get("sslrootcert")
+    path = url.file("sslrootcert", needs=None if sslmode.startswith("verify-") else "sslmode=verify-full or verify-ca")
     if path is None:
         return None
-    if not sslmode.startswith("verify-"):
-        raise ConfigurationError(f"{url.scheme}: sslrootcert is for sslmode=verify-full or verify-ca")
-    if not Path(path).is_file():
-        raise ConfigurationError(f"{url.scheme}: sslrootcert {path!r} is no file")
     try:
         ssl.create_default_context(cafile=path)
     except ssl.SSLError:
         raise ConfigurationError(f"{url.scheme}: sslrootcert {path!r} holds no certificate") from None
     return path
-
-
-def _replica(url: StoreURL) -> tuple[str, int] | None:
-    text = url.query.get("replica")
-    if text is None:
-        return None
-    host, _, port = text.rpartition(":") if ":" in text else (text, "", str(_PORT))
-    if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65_535:
-        raise ConfigurationError(f"{url.scheme}: replica must be host:port")
-    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote
 
 import msgspec
 from redis.asyncio import Connection, SSLConnection
@@ -16,7 +14,6 @@ from redis.backoff import NoBackoff
 from plusone.errors import ConfigurationError
 from plusone.stores.registry import StoreURL
 
-_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _PRIMARY_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
@@ -65,25 +62,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         primary_name, database = _path(url, form)
         node_timeout_ms = url.integer("node_timeout", 1_000, 1, 60_000)
         connect_timeout_ms = url.integer("connect_timeout", 2_000, 1, 60_000)
-        prefix = url.query.get("prefix", "plusone:")
-        if not _PREFIX.fullmatch(prefix):
-            raise ConfigurationError(f"{url.scheme}: prefix must be 1 to 64 of A-Z a-z 0-9 _ . : -")
         tls = scheme == "rediss"
-        ca_file = url.query.get("ca_file")
-        if ca_file is not None and not tls:
-            raise ConfigurationError(f"{url.scheme}: ca_file is for rediss://, which speaks TLS")
-        if ca_file is not None and not Path(ca_file).is_file():
-            raise ConfigurationError(f"{url.scheme}: ca_file {ca_file!r} is no file")
         return cls(
             hosts=url.hosts(port),
             primary_name=primary_name,
             database=database,
-            username=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
+            username=url.username,
+            password=url.password,
             tls=tls,
-            ca_file=ca_file,
-            prefix=prefix,
-            replica=_replica(url),
+            ca_file=url.file("ca_file", needs=None if tls else "TLS, which rediss:// speaks"),
+            prefix=url.prefix("plusone:"),
+            replica=url.address("replica", _PORT),
             eventual_from_replicas=_choice(url, "eventual", "primary", "replica"),
             same_credentials=_choice(url, "sentinel_credentials", "none", "same"),
             wait=url.integer("wait", 0, 0, 100),
@@ -161,13 +150,3 @@ def _choice(url: StoreURL, name: str, usual: str, other: str) -> bool:
     if text not in (usual, other):
         raise ConfigurationError(f"{url.scheme}: {name} must be {usual} or {other}")
     return text == other
-
-
-def _replica(url: StoreURL) -> tuple[str, int] | None:
-    text = url.query.get("replica")
-    if text is None:
-        return None
-    host, _, port = text.rpartition(":") if ":" in text else (text, "", str(_PORT))
-    if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65_535:
-        raise ConfigurationError(f"{url.scheme}: replica must be host:port")
-    return host.removeprefix("[").removesuffix("]"), int(port)
