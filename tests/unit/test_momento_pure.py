@@ -1,4 +1,4 @@
-"""What of the Momento store needs no server: its URL, API keys, the table of errors, items, and what it remembers."""
+"""What of the Momento store needs no server: its URL, API keys, the table of errors, and items."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 
 from plusone.errors import ConfigurationError, CorruptRecord, OutcomeUnknown, StoreRefused, StoreUnavailable
-from plusone.stores.momento import blob, errors, recent
+from plusone.stores.momento import blob, errors
 from plusone.stores.momento.credentials import Credentials, parse
 from plusone.stores.momento.settings import Settings
 from plusone.stores.protocol import Answer, GuardedAdd, TokenRecord, TokenWrite
@@ -273,32 +273,3 @@ def test_the_fullest_item_is_below_momentos_limit() -> None:
         assert isinstance(change, blob.Change)
         item = change.item
     assert len(item) < 1_000_000
-
-
-# What is remembered.
-
-
-def test_the_elder_half_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent, "ITEMS_MAX", 2)
-    items = recent.Recent()
-    for number in range(4):
-        items.put(f"{number}", b"item")
-    assert [items.get(f"{number}") for number in range(5)] == [b"item"] * 4 + [None]
-    items.put("4", b"item")
-    assert [items.get(f"{number}") for number in range(5)] == [None, None, *[b"item"] * 3]
-    items.put("4", b"new")
-    items.forget("4")
-    items.forget("3")
-    items.forget("none")
-    assert [items.get(f"{number}") for number in range(5)] == [None, None, b"item", None, None]
-
-
-def test_large_items_take_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent, "BYTES_MAX", 1_000)
-    items = recent.Recent()
-    for number in range(4):
-        items.put(f"{number}", b"x" * 600)
-    assert [items.get(f"{number}") is None for number in range(4)] == [True, True, False, False]
-    for _ in range(9):
-        items.put("3", b"x" * 100)
-    assert items.get("2") is not None

@@ -25,6 +25,7 @@ from plusone.stores.etcd.leases import Leases
 from plusone.stores.etcd.settings import Settings
 from plusone.stores.etcd.sweeping import Sweeper
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
+from plusone.stores.recent import Recent
 from plusone.stores.registry import StoreURL
 
 OPERATIONS_MAX: Final = 128
@@ -33,8 +34,8 @@ BYTES_MAX: Final = 1_000_000
 """Of a transaction; etcd's `--max-request-bytes` is half as much again."""
 ROUNDS: Final = 8
 """How often a call decides anew when others were faster; then it answers what it read last."""
-REMEMBERED: Final = 20_000
-"""Of how many counters the last value is remembered, at least; of twice as many at most."""
+_REMEMBERED_VALUES: Final = 20_000
+_REMEMBERED_BYTES: Final = 16 * 1024 * 1024
 _PAGE_MAX: Final = 500
 _READ_AT_ONCE: Final = 120
 _SWEEP_EVERY_SECONDS: Final = 60.0
@@ -83,8 +84,7 @@ class EtcdStore:
         self._sweeper = Sweeper(self.connections, settings.prefix)
         self._sweeping: asyncio.Task[None] | None = None
         self._sweep_at = clock.elapsed() + _SWEEP_EVERY_SECONDS
-        self._recent: dict[str, bytes | None] = {}
-        self._older: dict[str, bytes | None] = {}
+        self._recent = Recent[bytes](_REMEMBERED_VALUES, _REMEMBERED_BYTES, len)
         self._opened = False
 
     async def setup(self, *, dry_run: bool) -> Sequence[str]:
@@ -105,7 +105,8 @@ class EtcdStore:
 
     async def apply(self, batch: Sequence[GuardedAdd]) -> Sequence[Answer | PlusoneError]:
         """Several round trips only where the earlier ones applied nothing of what the later ones are about."""
-        attempts = [Attempt(request, self._prefix, self._remembered(request.key)) for request in batch]
+        # One never seen is taken for absent: if it is not, it is read.
+        attempts = [Attempt(request, self._prefix, self._recent.get(request.key)) for request in batch]
         pending = attempts
         for turn in range(ROUNDS + 1):
             now_ms = self._clock.wall_ms()
@@ -228,14 +229,11 @@ class EtcdStore:
     def _asked(self, key: str, *, strong: bool) -> Any:
         return rpc.RangeRequest(key=records.counters(self._prefix, key), serializable=not strong)
 
-    def _remembered(self, key: str) -> bytes | None:
-        """The counter's value when it was last seen. One never seen is taken for absent: if it is not, it is read."""
-        return self._recent[key] if key in self._recent else self._older.get(key)
-
     def _remember(self, key: str, value: bytes | None) -> None:
-        self._recent[key] = value
-        if len(self._recent) >= REMEMBERED:
-            self._recent, self._older = {}, self._recent
+        if value is None:
+            self._recent.forget(key)
+        else:
+            self._recent.put(key, value)
 
     def _sweep_if_due(self) -> None:
         if self._clock.elapsed() >= self._sweep_at and self._sweeping is None:

@@ -19,15 +19,17 @@ from plusone.stores.momento import blob
 from plusone.stores.momento.connections import Connection, Connections
 from plusone.stores.momento.control import Control
 from plusone.stores.momento.errors import translate, while_connecting
-from plusone.stores.momento.recent import Recent
 from plusone.stores.momento.settings import TTL_MAX_SECONDS, Settings
 from plusone.stores.momento.wire import cache, common
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
+from plusone.stores.recent import Recent
 from plusone.stores.registry import StoreURL
 
 TURNS_MAX: Final = 4
 """So often a step is decided anew within a call because others were faster; then they are reported as a miss."""
 READS_AT_ONCE: Final = 256
+_REMEMBERED_ITEMS: Final = 8_192
+_REMEMBERED_BYTES: Final = 4 * 1024 * 1024
 _ABSENT: Final = common.Absent()
 
 
@@ -69,7 +71,7 @@ class MomentoStore:
         self._token_retention_ms = token_retention_ms
         self._prefix = settings.prefix.encode()
         self._connections = Connections(lambda: Connection(settings))
-        self._recent = Recent()
+        self._recent = Recent[bytes](_REMEMBERED_ITEMS, _REMEMBERED_BYTES, len)
 
     async def setup(self, *, dry_run: bool) -> Sequence[str]:
         """Create the cache, if there is none of its name."""

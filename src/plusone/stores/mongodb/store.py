@@ -25,12 +25,13 @@ from plusone.stores.mongodb.errors import DRIVER_ERRORS, DUPLICATE_KEY, of_write
 from plusone.stores.mongodb.settings import Settings
 from plusone.stores.mongodb.templates import Statement, indexes
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
+from plusone.stores.recent import Recent
 from plusone.stores.registry import StoreURL
 
 ATTEMPTS: Final = 3
 """So often a step is decided anew within a call when other writers were faster; each before wrote nothing."""
-DOCUMENTS_REMEMBERED: Final = 8_192
-"""In each of two generations; a document with one session takes about 700 bytes."""
+_REMEMBERED_DOCUMENTS: Final = 8_192
+_REMEMBERED_BYTES: Final = 8 * 1024 * 1024
 TOKENS_PER_UPDATE: Final = 10_000
 """More new tokens than these make two updates of a call: a message to the server may have 48 MB."""
 
@@ -78,8 +79,7 @@ class MongoDBStore:
         self.client: AsyncMongoClient[dict[str, Any]] | None = None
         self._counters: AsyncCollection[dict[str, Any]]
         self._eventual: AsyncCollection[dict[str, Any]]
-        self._recent: dict[str, Document] = {}
-        self._older: dict[str, Document] = {}
+        self._recent = Recent[Document](_REMEMBERED_DOCUMENTS, _REMEMBERED_BYTES, _size_of)
 
     async def setup(self, *, dry_run: bool) -> Sequence[str]:
         """Create the index by which the server removes what is long dead."""
@@ -191,7 +191,7 @@ class MongoDBStore:
 
     async def close(self) -> None:
         client, self.client = self.client, None
-        self._recent, self._older = {}, {}
+        self._recent.clear()
         if client is not None:
             await client.close()
 
@@ -201,7 +201,7 @@ class MongoDBStore:
         writes: dict[str, Write] = {}
         for key, request in work.items():
             # Taken out: it is good for one write, and whoever does not come back from that leaves nothing behind.
-            document = self._recent.pop(key, None) or self._older.pop(key, None)
+            document = self._recent.forget(key)
             if document is not None:
                 decided = decide(document, request, now_ms, self._token_retention_ms)
                 if isinstance(decided, Write):
@@ -295,9 +295,7 @@ class MongoDBStore:
 
     def _remember(self, document: Document) -> None:
         if document.stamp:
-            self._recent[document.key] = document
-            if len(self._recent) > DOCUMENTS_REMEMBERED:
-                self._older, self._recent = self._recent, {}
+            self._recent.put(document.key, document)
 
     def _open_counters(self) -> AsyncCollection[dict[str, Any]]:
         if self.client is None:
@@ -344,6 +342,11 @@ def _updates(writes: Mapping[str, Write]) -> Iterator[Mapping[str, Write]]:
         tokens += size
     if part:
         yield part
+
+
+def _size_of(document: Document) -> int:
+    """About how many bytes a document takes that has no tokens."""
+    return 400 + 300 * len(document.sessions)
 
 
 def _missed(state: Answer) -> Answer:
