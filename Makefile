@@ -36,9 +36,10 @@ quick: .venv/dev
 soak: .venv/dev servers
 	PLUSONE_TEST_SOAK=1 $(PYTEST) --timeout 3600 tests/model tests/conformance
 
-bench: .venv/dev
-	@tools/install-servers redis-server wrk webdis
+bench: .venv/dev servers tidb
+	@tools/install-servers wrk webdis
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.lost_replies
 	$(BIN)/python -m tools.docs
 
 docs: .venv/dev

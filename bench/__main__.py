@@ -1,6 +1,6 @@
 """Measure plusone against its peers, one figure against the other within one run.
 
-python -m bench                                all, about five minutes
+python -m bench                                all, about fifteen minutes
 python -m bench --quick                        most of it, roughly, in a quarter of that
 python -m bench --only redis-hot redis-spread  some of them
 python -m bench --profile redis-hot            where our own time goes

@@ -174,7 +174,7 @@ def main(names: Sequence[str]) -> int:
             progress.advance(task)
     table = Table(datetime.now(UTC).date().isoformat(), INCREMENTS, CALLERS, LOST, LOST_OF_OURS, lines)
     print(markdown(table))
-    if not names:
+    if len(lines) == len(PLAIN):
         JSON.write_bytes(msgspec.json.format(msgspec.json.encode(table), indent=2) + b"\n")
     return int(any(line.ours != INCREMENTS for line in lines))
 

@@ -15,6 +15,7 @@ import msgspec
 import typer
 
 from bench import lost_replies
+from bench.datastores import PLAIN
 from bench.report import Report, markdown
 from plusone import config, errors
 from plusone.cli import app
@@ -153,7 +154,10 @@ def error_classes(root: type[errors.PlusoneError] = errors.PlusoneError) -> Iter
 
 def lost_replies_table() -> str:
     file = ROOT / "docs/lost-replies.json"
-    return lost_replies.markdown(msgspec.json.decode(file.read_bytes(), type=lost_replies.Table))
+    measured = msgspec.json.decode(file.read_bytes(), type=lost_replies.Table)
+    if {line.name for line in measured.lines} != {plain.name for plain in PLAIN}:
+        raise ValueError(f"{file} lacks a datastore: run python -m bench.lost_replies")
+    return lost_replies.markdown(measured)
 
 
 def speed_table() -> str:
