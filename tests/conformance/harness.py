@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, ParamSpec, Protocol, cast
+from typing import Any, Final, ParamSpec, Protocol, Self, TypeVar, cast
 
 import msgspec
 
@@ -14,6 +14,7 @@ from plusone import Counters, Outcome
 from plusone.clock import Clock
 from plusone.statistics import Limits
 from plusone.stores.protocol import Answer, GuardedAdd, Lists, Record, Store, TokenWrite
+from plusone.stores.registry import StoreURL
 from plusone.types import MAX, MIN
 
 KEY: Final = "default/counter"
@@ -25,6 +26,7 @@ NOTES: Final = '["9f86d081884c7d65",false,-3,2,1800000000000000]'
 """Like what the combiner keeps under a token."""
 
 P = ParamSpec("P")
+AnyStore = TypeVar("AnyStore", bound=Store)
 
 
 def asynchronous(test: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]:
@@ -62,8 +64,21 @@ class NewStore(Protocol):
     def __call__(self, *, clock: Clock | None = None, token_retention_ms: int = DAY_MS) -> Store: ...
 
 
+class _FromURL(Store, Protocol):
+    @classmethod
+    def from_url(cls, url: StoreURL, *, clock: Clock, token_retention_ms: int) -> Self: ...
+
+
+FromURL = TypeVar("FromURL", bound=_FromURL)
+
+
+def store_of(kind: type[FromURL], url: str, *, clock: Clock | None = None, token_retention_ms: int = DAY_MS) -> FromURL:
+    """A store of this class, not yet open."""
+    return kind.from_url(StoreURL.parse(url), clock=clock or Clock(), token_retention_ms=token_retention_ms)
+
+
 @asynccontextmanager
-async def opened(store: Store) -> AsyncIterator[Store]:
+async def opened(store: AnyStore) -> AsyncIterator[AnyStore]:
     await store.open()
     try:
         yield store

@@ -1,55 +1,34 @@
-"""A real DynamoDB Local for tests, or the user's own at `PLUSONE_TEST_DYNAMODB_URL`."""
+"""A real DynamoDB Local for tests, or the user's own at `PLUSONE_TEST_DYNAMODB_URL`.
+
+That is like `dynamodb://key:secret@table?region=…&endpoint=…`: tables whose names begin so are made and deleted.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import secrets
-import shutil
 import socket
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Generator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-import pytest
-
-from plusone.clock import Clock
 from plusone.stores.dynamodb.settings import Settings
 from plusone.stores.dynamodb.store import DynamoDBStore
 from plusone.stores.dynamodb.wire import Wire
 from plusone.stores.registry import StoreURL
+from tests.conformance.harness import store_of
 from tests.servers import build
+from tests.servers.available import not_built, not_installed, shared, skip_without
 from tests.servers.process import ServerProcess
 
-USERS_URL: Final = os.environ.get("PLUSONE_TEST_DYNAMODB_URL")
-"""Like `dynamodb://key:secret@table?region=…&endpoint=…`: tables whose names begin so are made and deleted."""
-DAY_MS: Final = 86_400_000
 _RECIPE: Final = "dynamodb"
-
-
-def _missing() -> str | None:
-    """Why no server can be started here."""
-    if shutil.which("java") is None:
-        return "there is no java: apt-get install openjdk-17-jre-headless, or set PLUSONE_TEST_DYNAMODB_URL"
-    try:
-        build.folder(_RECIPE)
-    except build.Unavailable as error:
-        return f"{error}, or set PLUSONE_TEST_DYNAMODB_URL"
-    return None
-
-
-HAS_DYNAMODB: Final = _missing() is None
-
-
-def skip_without_dynamodb(*, own: bool = False) -> None:
-    """Skip the module that calls this where no server can be had; `own` if the user's does not do. Fails in CI."""
-    missing = _missing()
-    if missing is None or (USERS_URL and not own):
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(missing, pytrace=False)
-    pytest.skip(missing, allow_module_level=True)
+_MISSING: Final = not_installed("openjdk-17-jre-headless", "java") or not_built(_RECIPE)
+HAS_DYNAMODB: Final = _MISSING is None
+skip_without_dynamodb: Final = partial(skip_without, "DYNAMODB", _MISSING)
+store_at: Final = partial(store_of, DynamoDBStore)
 
 
 def dynamodb_server(*, keeps: bool = False) -> ServerProcess:
@@ -66,14 +45,9 @@ def dynamodb_server(*, keeps: bool = False) -> ServerProcess:
     return ServerProcess("dynamodb-local", command, _answers)
 
 
-@contextmanager
-def shared_url() -> Iterator[str]:
+def shared_url() -> AbstractContextManager[str]:
     """The URL of a server for many tests: the user's, or one that is started."""
-    if USERS_URL:
-        yield USERS_URL
-        return
-    with dynamodb_server() as server:
-        yield url_of(server)
+    return shared("DYNAMODB", dynamodb_server, url_of)
 
 
 def url_of(server: ServerProcess, table: str = "plusone", **parameters: str | int) -> str:
@@ -88,19 +62,6 @@ def own_table(url: str) -> Generator[str]:
     asyncio.run(store_at(own).setup(dry_run=False))
     yield own
     asyncio.run(_delete(own))
-
-
-def store_at(url: str, *, token_retention_ms: int = DAY_MS, clock: Clock | None = None) -> DynamoDBStore:
-    return DynamoDBStore.from_url(StoreURL.parse(url), clock=clock or Clock(), token_retention_ms=token_retention_ms)
-
-
-@asynccontextmanager
-async def opened(store: DynamoDBStore) -> AsyncIterator[DynamoDBStore]:
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 @asynccontextmanager

@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-import shutil
 import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import grpc
-import pytest
 from aetcd import rpc
 
-from plusone.clock import Clock
 from plusone.stores.etcd import records
 from plusone.stores.etcd.settings import Settings
 from plusone.stores.etcd.store import EtcdStore
 from plusone.stores.registry import StoreURL
+from tests.conformance.harness import store_of
+from tests.servers.available import not_installed, shared, skip_without
 from tests.servers.process import STARTS_WITHIN_SECONDS, ServerProcess, free_port
 
 T = TypeVar("T")
 
-USERS_URL: Final = os.environ.get("PLUSONE_TEST_ETCD_URL")
-DAY_MS: Final = 86_400_000
-HAS_ETCD: Final = shutil.which("etcd") is not None
-_INSTALL: Final = "etcd is not installed: apt-get install etcd-server, or set PLUSONE_TEST_ETCD_URL"
+_MISSING: Final = not_installed("etcd-server", "etcd")
+HAS_ETCD: Final = _MISSING is None
+skip_without_etcd: Final = partial(skip_without, "ETCD", _MISSING)
+store_at: Final = partial(store_of, EtcdStore)
 _ANYONE: Final = ssl._create_unverified_context()  # whoever it is, it only has to be ready
-
-
-def skip_without_etcd(*, own: bool = False) -> None:
-    """Skip the module that calls this where no server can be had; `own` if the user's does not do. Fails in CI."""
-    if HAS_ETCD or (USERS_URL and not own):
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(_INSTALL, pytrace=False)
-    pytest.skip(_INSTALL, allow_module_level=True)
 
 
 def etcd_server(*options: str, scheme: str = "http", asked_at: int | None = None) -> ServerProcess:
@@ -77,14 +67,9 @@ def etcd_cluster(*options: str) -> Iterator[Sequence[ServerProcess]]:
         yield members
 
 
-@contextmanager
-def shared_url() -> Iterator[str]:
+def shared_url() -> AbstractContextManager[str]:
     """The URL of a cluster for many tests: the user's, or one of three members that is started."""
-    if USERS_URL:
-        yield USERS_URL
-        return
-    with etcd_cluster() as members:
-        yield url_of(*members)
+    return shared("ETCD", etcd_cluster, lambda members: url_of(*members))
 
 
 def url_of(*members: ServerProcess, **parameters: str | int) -> str:
@@ -99,19 +84,6 @@ def own_prefix(url: str) -> Generator[str]:
     yield url + ("&" if "?" in url else "?") + f"prefix={prefix}"
     everything = rpc.DeleteRangeRequest(key=prefix.encode(), range_end=records.end_of(prefix.encode()))
     ask(url, lambda channel: rpc.KVStub(channel).DeleteRange(everything))
-
-
-def store_at(url: str, *, clock: Clock | None = None, token_retention_ms: int = DAY_MS) -> EtcdStore:
-    return EtcdStore.from_url(StoreURL.parse(url), clock=clock or Clock(), token_retention_ms=token_retention_ms)
-
-
-@asynccontextmanager
-async def opened(store: EtcdStore) -> AsyncIterator[EtcdStore]:
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -7,27 +7,18 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-import pytest
-
+from tests.servers.available import not_installed, shared, skip_without
 from tests.servers.mysql import greets, own_database
 from tests.servers.process import ServerProcess
 
-USERS_URL: Final = os.environ.get("PLUSONE_TEST_MARIADB_URL")
 _PATH: Final = f"{os.environ.get('PATH', '')}:/usr/sbin"
-HAS_MARIADB: Final = all(shutil.which(program, path=_PATH) for program in ("mariadbd", "mariadb-install-db"))
-_INSTALL: Final = "mariadbd is not installed: apt-get install mariadb-server, or set PLUSONE_TEST_MARIADB_URL"
-
-
-def skip_without_mariadb(*, own: bool = False) -> None:
-    """Skip the module that calls this where no server can be had; `own` if the user's does not do. Fails in CI."""
-    if HAS_MARIADB or (USERS_URL and not own):
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(_INSTALL, pytrace=False)
-    pytest.skip(_INSTALL, allow_module_level=True)
+_MISSING: Final = not_installed("mariadb-server", "mariadbd", "mariadb-install-db", path=_PATH)
+HAS_MARIADB: Final = _MISSING is None
+skip_without_mariadb: Final = partial(skip_without, "MARIADB", _MISSING)
 
 
 def mariadb_server(*options: str) -> ServerProcess:
@@ -44,11 +35,7 @@ def url_of(server: ServerProcess, **parameters: str | int) -> str:
 @contextmanager
 def shared_url() -> Iterator[str]:
     """The URL of a database of its own for many tests: on the user's server, or on one that is started."""
-    if USERS_URL:
-        with own_database(USERS_URL) as url:
-            yield url
-        return
-    with mariadb_server() as server, own_database(url_of(server)) as url:
+    with shared("MARIADB", mariadb_server, url_of) as server, own_database(server) as url:
         yield url
 
 

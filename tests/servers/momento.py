@@ -13,17 +13,18 @@ import socket
 import ssl
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from plusone.clock import Clock
 from plusone.stores.momento.store import MomentoStore
-from plusone.stores.registry import StoreURL
+from tests.conformance.harness import store_of
+from tests.servers.available import shared
 from tests.servers.process import ServerProcess
 
-USERS_URL: Final = os.environ.get("PLUSONE_TEST_MOMENTO_URL")
 CACHE: Final = "Counters"
+store_at: Final = partial(store_of, MomentoStore)
 VARIABLE: Final = "PLUSONE_TEST_MOMENTO_API_KEY"
 API_KEY: Final = "an-api-key-of-the-emulator"
 _ROOT: Final = Path(__file__).parents[2]
@@ -42,14 +43,15 @@ def momento_emulator(*options: str, cache: str | None = CACHE, tls: bool = False
     return ServerProcess("momento", command, _answers_tls if tls else _answers)
 
 
-@contextmanager
-def shared_url() -> Iterator[str]:
+def shared_url() -> AbstractContextManager[str]:
     """The URL of a cache for many tests: the user's, or one of an emulator that is started."""
-    if USERS_URL:
-        yield USERS_URL
-        return
+    return shared("MOMENTO", _with_its_key, url_of)
+
+
+@contextmanager
+def _with_its_key() -> Iterator[ServerProcess]:
     with momento_emulator() as server, api_key():
-        yield url_of(server)
+        yield server
 
 
 @contextmanager
@@ -74,10 +76,6 @@ def url_of(server: ServerProcess, *, cache: str = CACHE, host: str = "127.0.0.1"
 def own_prefix(url: str) -> str:
     """The URL with a key prefix of its own. What stands under it ends with its ttl."""
     return f"{url}{'&' if '?' in url else '?'}prefix=test-{secrets.token_hex(8)}:"
-
-
-def store_at(url: str) -> MomentoStore:
-    return MomentoStore.from_url(StoreURL.parse(url), clock=Clock(), token_retention_ms=86_400_000)
 
 
 def _answers(port: int) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-import os
 import secrets
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -15,43 +15,21 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from plusone.clock import Clock
 from plusone.stores.mongodb.store import MongoDBStore
-from plusone.stores.registry import StoreURL
+from tests.conformance.harness import store_of
 from tests.servers import build
+from tests.servers.available import not_built, shared, skip_without
 from tests.servers.process import ServerProcess
 
-USERS_URL: Final = os.environ.get("PLUSONE_TEST_MONGODB_URL")
-DAY_MS: Final = 86_400_000
-
-
-def _why_not() -> str | None:
-    """Why no server can be started here; None if one can."""
-    try:
-        build.folder("mongo")
-    except build.Unavailable as unavailable:
-        return f"{unavailable}, or set PLUSONE_TEST_MONGODB_URL"
-    return None
-
-
-_REASON: Final = _why_not()
-CAN_START: Final = _REASON is None
-
-
+_MISSING: Final = not_built("mongo")
+CAN_START: Final = _MISSING is None
+skip_without_mongo: Final = partial(skip_without, "MONGODB", _MISSING)
+store_at: Final = partial(store_of, MongoDBStore)
 FORGOTTEN_SOCKETS: Final = pytest.mark.filterwarnings(
     "ignore:unclosed <socket:ResourceWarning",
     "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
 )
 """PyMongo leaves a socket to the garbage collector when it is cancelled while connecting, as when it is closed."""
-
-
-def skip_without_mongo(*, own: bool = False) -> None:
-    """Skip the module that calls this where no server can be had; `own` if the user's does not do. Fails in CI."""
-    if _REASON is None or (USERS_URL and not own):
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(_REASON, pytrace=False)
-    pytest.skip(_REASON, allow_module_level=True)
 
 
 def mongo_server(*, keeps: bool = False) -> ServerProcess:
@@ -79,12 +57,9 @@ def _commits(keeps: bool) -> str:
 @contextmanager
 def shared_url() -> Iterator[str]:
     """The URL of a server for many tests: the user's, or one that is started."""
-    if USERS_URL:
-        yield USERS_URL
+    with shared("MONGODB", mongo_server, url_of) as url:
+        yield url
         gc.collect()
-        return
-    with mongo_server() as server:
-        yield url_of(server)
 
 
 def url_of(server: ServerProcess, **parameters: str | int) -> str:
@@ -98,19 +73,6 @@ def own_collection(url: str) -> Generator[str]:
     yield url + ("&" if "?" in url else "?") + f"collection={name}"
     with client(url) as mongo:
         mongo[urlsplit(url).path.removeprefix("/")].drop_collection(name)
-
-
-def store_at(url: str, *, clock: Clock | None = None, token_retention_ms: int = DAY_MS) -> MongoDBStore:
-    return MongoDBStore.from_url(StoreURL.parse(url), clock=clock or Clock(), token_retention_ms=token_retention_ms)
-
-
-@asynccontextmanager
-async def opened(store: MongoDBStore) -> AsyncIterator[MongoDBStore]:
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def client(url: str) -> MongoClient[dict[str, Any]]:

@@ -15,8 +15,8 @@ from plusone.clock import Clock
 from plusone.stores.mysql.settings import Settings
 from plusone.stores.mysql.store import MySQLStore
 from plusone.stores.registry import StoreURL, make_store
+from tests.conformance.harness import DAY_MS
 
-DAY_MS: Final = 86_400_000
 _GREETING_VERSION: Final = 10
 
 
@@ -80,12 +80,3 @@ def store_at(url: str, *, token_retention_ms: int = DAY_MS) -> MySQLStore:
     store = make_store(url, clock=Clock(), token_retention_ms=token_retention_ms)
     assert isinstance(store, MySQLStore)
     return store
-
-
-@asynccontextmanager
-async def opened(store: MySQLStore) -> AsyncIterator[MySQLStore]:
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()

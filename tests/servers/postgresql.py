@@ -12,27 +12,26 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-import pytest
 
-from plusone.clock import Clock
 from plusone.stores.postgresql.store import PostgreSQLStore
 from plusone.stores.registry import StoreURL
+from tests.conformance.harness import store_of
+from tests.servers.available import shared, skip_without
 from tests.servers.process import ENDS_WITHIN_SECONDS, ServerProcess
 
-USERS_URL: Final = os.environ.get("PLUSONE_TEST_POSTGRESQL_URL")
-DAY_MS: Final = 86_400_000
 USER: Final = "postgres"
 PASSWORD: Final = "p@ss/word"
 _QUOTED_PASSWORD: Final = "p%40ss%2Fword"
 _INSTALL: Final = (
-    "PostgreSQL is not installed: apt-get install postgresql, or set PLUSONE_TEST_POSTGRESQL_URL (as root there must"
-    " be a user postgres or nobody, for PostgreSQL does not run as root)"
+    "PostgreSQL is not installed: apt-get install postgresql (as root there must be a user postgres or nobody, for"
+    " PostgreSQL does not run as root)"
 )
 
 
@@ -45,15 +44,8 @@ def _programs() -> Path | None:
 
 PROGRAMS: Final = _programs()
 HAS_POSTGRESQL_SERVER: Final = PROGRAMS is not None
-
-
-def skip_without_postgresql(*, own: bool = False) -> None:
-    """Skip the module that calls this where no server can be had; `own` if the user's does not do. Fails in CI."""
-    if HAS_POSTGRESQL_SERVER or (USERS_URL and not own):
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(_INSTALL, pytrace=False)
-    pytest.skip(_INSTALL, allow_module_level=True)
+skip_without_postgresql: Final = partial(skip_without, "POSTGRESQL", None if HAS_POSTGRESQL_SERVER else _INSTALL)
+store_at: Final = partial(store_of, PostgreSQLStore)
 
 
 class PostgreSQLProcess(ServerProcess):
@@ -171,14 +163,9 @@ def _is_ready(port: int) -> bool:
     return subprocess.run(command).returncode == 0
 
 
-@contextmanager
-def shared_url() -> Iterator[str]:
+def shared_url() -> AbstractContextManager[str]:
     """The URL of a server for many tests: the user's, or one that is started."""
-    if USERS_URL:
-        yield USERS_URL
-        return
-    with postgresql_server() as server:
-        yield url_of(server)
+    return shared("POSTGRESQL", postgresql_server, url_of)
 
 
 def url_of(
@@ -223,16 +210,3 @@ async def connected(url: str) -> AsyncIterator[Any]:
         yield connection
     finally:
         await connection.close()
-
-
-def store_at(url: str, *, token_retention_ms: int = DAY_MS, clock: Clock | None = None) -> PostgreSQLStore:
-    return PostgreSQLStore.from_url(StoreURL.parse(url), clock=clock or Clock(), token_retention_ms=token_retention_ms)
-
-
-@asynccontextmanager
-async def opened(store: PostgreSQLStore) -> AsyncIterator[PostgreSQLStore]:
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
 import socket
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import pytest
 from redis import Redis, RedisCluster
 
-from plusone.clock import Clock
-from plusone.stores.protocol import Store
 from plusone.stores.redis.store import RedisStore
-from plusone.stores.registry import StoreURL
+from tests.conformance.harness import store_of
+from tests.servers.available import not_installed, shared, skip_without
 from tests.servers.process import ServerProcess
 
-USERS_URL: Final = os.environ.get("PLUSONE_TEST_REDIS_URL")
-AnyStore = TypeVar("AnyStore", bound=Store)
-DAY_MS: Final = 86_400_000
-HAS_REDIS_SERVER: Final = shutil.which("redis-server") is not None
-_INSTALL: Final = "redis-server is not installed: apt-get install redis-server, or set PLUSONE_TEST_REDIS_URL"
-
-
-def skip_without_redis(*, own: bool = False) -> None:
-    """Skip the module that calls this where no server can be had; `own` if the user's does not do. Fails in CI."""
-    if HAS_REDIS_SERVER or (USERS_URL and not own):
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(_INSTALL, pytrace=False)
-    pytest.skip(_INSTALL, allow_module_level=True)
+_MISSING: Final = not_installed("redis-server", "redis-server")
+HAS_REDIS_SERVER: Final = _MISSING is None
+skip_without_redis: Final = partial(skip_without, "REDIS", _MISSING)
+store_at: Final = partial(store_of, RedisStore)
 
 
 def redis_server(*options: str) -> ServerProcess:
@@ -59,14 +46,9 @@ def server_command(port: int, folder: Path, options: Sequence[str]) -> Sequence[
     return ("redis-server", *place, "--repl-diskless-sync-delay", "0", *options)
 
 
-@contextmanager
-def shared_url() -> Iterator[str]:
+def shared_url() -> AbstractContextManager[str]:
     """The URL of a server for many tests: the user's, or one that is started."""
-    if USERS_URL:
-        yield USERS_URL
-        return
-    with redis_server() as server:
-        yield url_of(server)
+    return shared("REDIS", redis_server, url_of)
 
 
 def url_of(server: ServerProcess, **parameters: str | int) -> str:
@@ -85,19 +67,6 @@ def own_prefix_of(url: str, client: Callable[[str], Redis | RedisCluster]) -> Ge
     with client(url) as redis:
         for key in list(redis.scan_iter(match=prefix + "*", count=1_000)):
             redis.delete(key)
-
-
-def store_at(url: str, *, token_retention_ms: int = DAY_MS) -> RedisStore:
-    return RedisStore.from_url(StoreURL.parse(url), clock=Clock(), token_retention_ms=token_retention_ms)
-
-
-@asynccontextmanager
-async def opened(store: AnyStore) -> AsyncIterator[AnyStore]:
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def client(url: str) -> Redis:

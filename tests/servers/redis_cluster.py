@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
+from functools import partial
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from redis.cluster import ClusterNode, RedisCluster
 
-from plusone.clock import Clock
 from plusone.lab.proxy import Event, Faults, Proxy
 from plusone.stores.redis.cluster_store import RedisClusterStore
 from plusone.stores.registry import StoreURL
+from tests.conformance.harness import store_of
+from tests.servers.available import shared, users_url
 from tests.servers.process import STARTS_WITHIN_SECONDS, ServerProcess, free_port
-from tests.servers.redis import DAY_MS, answers, ask, own_prefix_of, server_command
+from tests.servers.redis import answers, ask, own_prefix_of, server_command
 
-USERS_URL: Final = os.environ.get("PLUSONE_TEST_REDIS_CLUSTER_URL")
+USERS_URL: Final = users_url("REDIS_CLUSTER")
+store_at: Final = partial(store_of, RedisClusterStore)
 _SLOTS: Final = 16_384
 _LOOPBACK_ADDRESSES: Final = itertools.cycle(range(2, 255))
 
@@ -184,14 +186,9 @@ class ClusterProxy:
         await self._stack.aclose()
 
 
-@contextmanager
-def shared_url() -> Iterator[str]:
+def shared_url() -> AbstractContextManager[str]:
     """The URL of a cluster for many tests: the user's, or one that is started."""
-    if USERS_URL:
-        yield USERS_URL
-        return
-    with redis_cluster() as nodes:
-        yield url_of(nodes)
+    return shared("REDIS_CLUSTER", redis_cluster, url_of)
 
 
 def own_prefix(url: str) -> Iterator[str]:
@@ -210,7 +207,3 @@ def client(url: str) -> RedisCluster:
         ssl=parsed.scheme.startswith("rediss"),
         protocol=2,
     )
-
-
-def store_at(url: str, *, token_retention_ms: int = DAY_MS) -> RedisClusterStore:
-    return RedisClusterStore.from_url(StoreURL.parse(url), clock=Clock(), token_retention_ms=token_retention_ms)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -14,15 +14,17 @@ from urllib.parse import urlsplit
 import msgspec
 from redis import Redis, Sentinel
 
-from plusone.clock import Clock
 from plusone.lab.proxy import Faults, Proxy
 from plusone.stores.redis.sentinel import RedisSentinelStore
 from plusone.stores.registry import StoreURL
+from tests.conformance.harness import store_of
+from tests.servers.available import shared, users_url
 from tests.servers.process import ServerProcess
-from tests.servers.redis import DAY_MS, answers, ask, own_prefix_of, redis_replica, redis_server, url_of
+from tests.servers.redis import answers, ask, own_prefix_of, redis_replica, redis_server, url_of
 from tests.servers.redis_cluster import until
 
-USERS_URL: Final = os.environ.get("PLUSONE_TEST_REDIS_SENTINEL_URL")
+USERS_URL: Final = users_url("REDIS_SENTINEL")
+store_at: Final = partial(store_of, RedisSentinelStore)
 PRIMARY_NAME: Final = "mymaster"
 
 
@@ -110,14 +112,9 @@ def _fields(reply: Sequence[str]) -> dict[str, str]:
     return dict(zip(reply[::2], reply[1::2], strict=True))
 
 
-@contextmanager
-def shared_url() -> Iterator[str]:
+def shared_url() -> AbstractContextManager[str]:
     """The URL of a set for many tests: the user's, or one that is started."""
-    if USERS_URL:
-        yield USERS_URL
-        return
-    with sentinel_set() as found:
-        yield found.url()
+    return shared("REDIS_SENTINEL", sentinel_set, SentinelSet.url)
 
 
 def own_prefix(url: str) -> Iterator[str]:
@@ -132,7 +129,3 @@ def client(url: str) -> Redis:
     credentials = {"username": parsed.parts.username, "password": parsed.parts.password, "db": int(database or 0)}
     found: Redis = Sentinel(parsed.hosts(26_379), protocol=2).master_for(name, **credentials)  # type: ignore[no-untyped-call]
     return found
-
-
-def store_at(url: str, *, token_retention_ms: int = DAY_MS) -> RedisSentinelStore:
-    return RedisSentinelStore.from_url(StoreURL.parse(url), clock=Clock(), token_retention_ms=token_retention_ms)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from tests.servers import build
+from tests.servers.available import not_built, shared, skip_without
 from tests.servers.mysql import greets, own_database
 from tests.servers.process import ServerProcess
 
-USERS_URL: Final = os.environ.get("PLUSONE_TEST_TIDB_URL")
+_MISSING: Final = not_built("tidb")
+HAS_TIDB: Final = _MISSING is None
+skip_without_tidb: Final = partial(skip_without, "TIDB", _MISSING)
 _CONFIGURATION: Final = """\
 initialize-sql-file = "{folder}/first.sql"
 [pessimistic-txn]
@@ -22,27 +23,6 @@ max-retry-count = 100000
 """
 _FIRST_STATEMENTS: Final = "SET GLOBAL tidb_server_memory_limit = '512MB';\n"
 _MEMORY: Final = ("env", "GOGC=50")
-
-
-def _missing() -> str | None:
-    try:
-        build.folder("tidb")
-    except build.Unavailable as error:
-        return f"{error}, or set PLUSONE_TEST_TIDB_URL"
-    return None
-
-
-_MISSING: Final = _missing()
-HAS_TIDB: Final = _MISSING is None
-
-
-def skip_without_tidb(*, own: bool = False) -> None:
-    """Skip the module that calls this where no server can be had; `own` if the user's does not do. Fails in CI."""
-    if _MISSING is None or (USERS_URL and not own):
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(_MISSING, pytrace=False)
-    pytest.skip(_MISSING, allow_module_level=True)
 
 
 def tidb_server() -> ServerProcess:
@@ -59,11 +39,7 @@ def url_of(server: ServerProcess, **parameters: str | int) -> str:
 @contextmanager
 def shared_url() -> Iterator[str]:
     """The URL of a database of its own for many tests: on the user's server, or on one that is started."""
-    if USERS_URL:
-        with own_database(USERS_URL) as url:
-            yield url
-        return
-    with tidb_server() as server, own_database(url_of(server)) as url:
+    with shared("TIDB", tidb_server, url_of) as server, own_database(server) as url:
         yield url
 
 

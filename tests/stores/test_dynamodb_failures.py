@@ -19,22 +19,8 @@ from plusone.errors import OutcomeUnknown, PlusoneError, StoreRefused, StoreUnav
 from plusone.lab.proxy import Faults, Proxy
 from plusone.stores.dynamodb import table
 from plusone.stores.protocol import Answer
-from tests.conformance.harness import (
-    add,
-    apply,
-    asynchronous,
-    state,
-    with_tokens,
-)
-from tests.servers.dynamodb import (
-    dynamodb_server,
-    opened,
-    own_table,
-    skip_without_dynamodb,
-    store_at,
-    url_of,
-    wire,
-)
+from tests.conformance.harness import add, apply, asynchronous, opened, state, with_tokens
+from tests.servers.dynamodb import dynamodb_server, own_table, skip_without_dynamodb, store_at, url_of, wire
 from tests.servers.process import ServerProcess
 
 skip_without_dynamodb(own=True)

@@ -26,20 +26,12 @@ from tests.conformance.harness import (
     has_session,
     known_tokens,
     listed,
+    opened,
     restart,
     state,
     with_tokens,
 )
-from tests.servers.dynamodb import (
-    dynamodb_server,
-    opened,
-    own_table,
-    skip_without_dynamodb,
-    store_at,
-    table_of,
-    url_of,
-    wire,
-)
+from tests.servers.dynamodb import dynamodb_server, own_table, skip_without_dynamodb, store_at, table_of, url_of, wire
 from tests.servers.process import ServerProcess
 
 skip_without_dynamodb(own=True)

@@ -21,8 +21,8 @@ from plusone.lab.proxy import Faults, Proxy
 from plusone.statistics import Limits
 from plusone.stores.etcd.store import EtcdStore
 from plusone.stores.protocol import Answer
-from tests.conformance.harness import add, apply, asynchronous, state
-from tests.servers.etcd import ask, etcd_cluster, etcd_server, opened, own_prefix, skip_without_etcd, store_at, url_of
+from tests.conformance.harness import add, apply, asynchronous, opened, state
+from tests.servers.etcd import ask, etcd_cluster, etcd_server, own_prefix, skip_without_etcd, store_at, url_of
 from tests.servers.process import ServerProcess, free_port
 
 skip_without_etcd(own=True)

@@ -29,10 +29,11 @@ from tests.conformance.harness import (
     delete,
     known_tokens,
     listed,
+    opened,
     state,
     with_tokens,
 )
-from tests.servers.etcd import etcd_server, opened, own_prefix, skip_without_etcd, store_at, url_of
+from tests.servers.etcd import etcd_server, own_prefix, skip_without_etcd, store_at, url_of
 from tests.servers.process import ServerProcess
 
 skip_without_etcd(own=True)

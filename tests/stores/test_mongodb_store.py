@@ -27,12 +27,11 @@ from plusone.lab.proxy import Faults, Proxy
 from plusone.stores.mongodb.store import ATTEMPTS, MongoDBStore
 from plusone.stores.protocol import Answer, TokenWrite
 from plusone.types import MAX
-from tests.conformance.harness import KEY, A, B, add, apply, asynchronous, closing, state
+from tests.conformance.harness import KEY, A, B, add, apply, asynchronous, closing, opened, state
 from tests.servers.mongo import (
     FORGOTTEN_SOCKETS,
     client,
     mongo_server,
-    opened,
     own_collection,
     skip_without_mongo,
     store_at,

@@ -16,9 +16,9 @@ pytest.importorskip("asyncmy")
 
 from plusone.errors import StoreRefused, StoreUnavailable
 from plusone.stores.protocol import Answer
-from tests.conformance.harness import add, apply, asynchronous, state
+from tests.conformance.harness import add, apply, asynchronous, opened, state
 from tests.servers.mariadb import mariadb_server, skip_without_mariadb, url_of
-from tests.servers.mysql import connected, executed, opened, own_database, own_place, store_at
+from tests.servers.mysql import connected, executed, own_database, own_place, store_at
 from tests.servers.process import ServerProcess
 
 skip_without_mariadb(own=True)

@@ -15,9 +15,9 @@ pytest.importorskip("asyncmy")
 from plusone.errors import CorruptRecord, StoreRefused, StoreUnavailable
 from plusone.stores.mysql.store import SWEEP_ROWS, MySQLStore
 from plusone.stores.protocol import Answer, Record, TokenWrite
-from tests.conformance.harness import A, B, C, add, apply, asynchronous, delete, known_tokens, read, state
+from tests.conformance.harness import A, B, C, add, apply, asynchronous, delete, known_tokens, opened, read, state
 from tests.servers import mariadb, tidb
-from tests.servers.mysql import connected, execute, executed, opened, own_database, own_place, store_at
+from tests.servers.mysql import connected, execute, executed, own_database, own_place, store_at
 
 SERVERS = {"mariadb": mariadb, "tidb": tidb}
 AVAILABLE = [name for name, has in (("mariadb", mariadb.HAS_MARIADB), ("tidb", tidb.HAS_TIDB)) if has]

@@ -12,11 +12,10 @@ pytest.importorskip("asyncpg")
 from plusone.errors import OutcomeUnknown, StoreUnavailable
 from plusone.stores.postgresql.store import PostgreSQLStore
 from plusone.stores.protocol import Answer, GuardedAdd, TokenWrite
-from tests.conformance.harness import B, add, apply, asynchronous, delete, read, restart, state
+from tests.conformance.harness import B, add, apply, asynchronous, delete, opened, read, restart, state
 from tests.servers.postgresql import (
     USER,
     connected,
-    opened,
     own_schema,
     postgresql_server,
     postgresql_standby,

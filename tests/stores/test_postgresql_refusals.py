@@ -15,11 +15,10 @@ pytest.importorskip("asyncpg")
 from plusone.errors import PlusoneError, StoreRefused, StoreUnavailable
 from plusone.stores.postgresql.store import PostgreSQLStore
 from plusone.stores.protocol import Answer, GuardedAdd
-from tests.conformance.harness import add, apply, asynchronous
+from tests.conformance.harness import add, apply, asynchronous, opened
 from tests.servers.postgresql import (
     PASSWORD,
     connected,
-    opened,
     own_schema,
     postgresql_server,
     skip_without_postgresql,

@@ -13,10 +13,9 @@ from plusone.errors import StoreRefused
 from plusone.stores import resources
 from plusone.stores.postgresql import migration
 from plusone.stores.protocol import Answer
-from tests.conformance.harness import add, apply, asynchronous
+from tests.conformance.harness import add, apply, asynchronous, opened
 from tests.servers.postgresql import (
     connected,
-    opened,
     own_schema,
     postgresql_server,
     run,

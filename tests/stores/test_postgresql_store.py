@@ -35,7 +35,6 @@ from tests.servers.postgresql import (
     store_at,
     url_of,
 )
-from tests.servers.postgresql import opened as opened_store
 from tests.servers.process import ServerProcess
 
 skip_without_postgresql(own=True)
@@ -82,7 +81,7 @@ def token(name: str) -> tuple[TokenWrite, ...]:
 @asynchronous
 async def test_an_original_and_its_retries_that_queue_together_count_once(url: str, request_: GuardedAdd) -> None:
     """All wait for the row, whose lock another transaction has: whoever is first applies, the others find it done."""
-    async with opened_store(store_at(url)) as store, connected(url) as other:
+    async with opened(store_at(url)) as store, connected(url) as other:
         await apply(store, add(1))
         transaction = other.transaction()
         await transaction.start()
@@ -99,7 +98,7 @@ async def test_an_original_and_its_retries_that_queue_together_count_once(url: s
 @asynchronous
 async def test_several_that_create_a_counter_together_count_once(url: str, tokens: tuple[TokenWrite, ...]) -> None:
     """They wait for the one that is inserting; its row is then found, not made again."""
-    async with opened_store(store_at(url)) as store, connected(url) as other:
+    async with opened(store_at(url)) as store, connected(url) as other:
         async with other.transaction():
             await other.execute(
                 f"INSERT INTO {table(url)} VALUES (5, 1, NULL, 0, 1, 0, 0, 0, 0, 0, 0, '{KEY}', '{B}', '{{}}')"
@@ -114,7 +113,7 @@ async def test_several_that_create_a_counter_together_count_once(url: str, token
 @asynchronous
 async def test_a_row_that_is_removed_while_a_batch_waits_for_it_is_a_gap_or_new(url: str) -> None:
     """As the sweeper may: an acknowledged seq is missed, a first one begins the counter anew, and nothing is lost."""
-    async with opened_store(store_at(url)) as store, connected(url) as other:
+    async with opened(store_at(url)) as store, connected(url) as other:
         await store.apply([add(5, key="default/a"), add(5, key="default/b")])
         async with other.transaction():
             await other.execute(f"DELETE FROM {table(url)}")
@@ -130,7 +129,7 @@ async def test_a_row_that_is_removed_while_a_batch_waits_for_it_is_a_gap_or_new(
 @asynchronous
 async def test_a_row_that_a_batch_waits_for_may_die_meanwhile(url: str) -> None:
     """Its time passed while we waited: others may have seen it dead, so it is not counted on as alive."""
-    async with opened_store(store_at(url)) as store, connected(url) as other:
+    async with opened(store_at(url)) as store, connected(url) as other:
         await apply(store, add(5, ttl_ms=300))
         async with other.transaction():
             await other.execute(f"SELECT * FROM {table(url)} FOR UPDATE")
@@ -146,7 +145,7 @@ async def test_a_row_that_a_batch_waits_for_may_die_meanwhile(url: str) -> None:
 async def test_tokens_of_many_writers_on_one_counter(url: str) -> None:
     """Each applied once, and each token recorded with the state it was applied to."""
     writers = [f"writer{number:010}" for number in range(8)]
-    async with opened_store(store_at(url)) as store:
+    async with opened(store_at(url)) as store:
 
         async def count(writer: str) -> list[int | None]:
             answers = []
@@ -171,7 +170,7 @@ async def test_calls_on_the_same_counters_do_not_deadlock(url: str, server: Serv
     """Each call takes its locks in the same order, in whatever order its requests come."""
     keys = [f"default/{name}" for name in ("b", "B", "a", "\u00e9", "Z", "\U0001f600", "z", " ")]
     begin = len(server.log())
-    async with opened_store(store_at(url)) as store:
+    async with opened(store_at(url)) as store:
 
         async def count(number: int) -> None:
             writer = f"writer{number:010}"
@@ -190,7 +189,7 @@ async def test_calls_on_the_same_counters_do_not_deadlock(url: str, server: Serv
 @asynchronous
 async def test_writers_mixed_in_one_call(url: str) -> None:
     """The statement is of one writer; what another asks for in the same call is decided beside it."""
-    async with opened_store(store_at(url)) as store:
+    async with opened(store_at(url)) as store:
         keys = [f"default/{number}" for number in range(4)]
         answers = await store.apply([add(1, key=key, writer=(A, B)[number % 2]) for number, key in enumerate(keys)])
         assert list(answers) == [Answer("applied", 0, 0, False)] * 4
@@ -219,7 +218,7 @@ async def session_count(url: str) -> tuple[int, int]:
 
 @asynchronous
 async def test_sessions_older_than_5_minutes_go_when_they_are_too_many(url: str) -> None:
-    async with opened_store(store_at(url)) as store:
+    async with opened(store_at(url)) as store:
         await apply(store, add(1))
         await make_sessions(url, 60, minutes_old=6)
         assert await apply(store, add(1, writer="writer0000000007", seq=2, acked=1)) == Answer("applied", 1, 1, True)
@@ -231,7 +230,7 @@ async def test_sessions_older_than_5_minutes_go_when_they_are_too_many(url: str)
 
 @asynchronous
 async def test_sessions_younger_than_5_minutes_stay(url: str) -> None:
-    async with opened_store(store_at(url)) as store:
+    async with opened(store_at(url)) as store:
         await apply(store, add(1))
         await make_sessions(url, 60, minutes_old=4)
         assert await apply(store, add(1, writer=B)) == Answer("applied", 1, 1, True)
@@ -241,7 +240,7 @@ async def test_sessions_younger_than_5_minutes_stay(url: str) -> None:
 @asynchronous
 async def test_the_count_of_sessions_is_kept(url: str) -> None:
     """The statement prunes nothing, so it has to know how many there are without counting them."""
-    async with opened_store(store_at(url)) as store:
+    async with opened(store_at(url)) as store:
         value = 0
         for seq in (1, 2):
             for number in range(40):
@@ -259,7 +258,7 @@ async def test_the_count_of_sessions_is_kept(url: str) -> None:
 @asynchronous
 async def test_text_is_ordered_by_bytes_whatever_the_database_orders_by(url: str, server: ServerProcess) -> None:
     """The database's own order is English, where a comes before B and accents hardly count."""
-    async with opened_store(store_at(url)) as store, connected(url) as connection:
+    async with opened(store_at(url)) as store, connected(url) as connection:
         assert await connection.fetchval("SELECT 'a' < 'B'")
         names = ["B", "a", "b", "\u00e9", "\uffff", "\U0001f600"]
         await store.apply([add(1, key=f"default/{name}") for name in reversed(names)])
@@ -269,7 +268,7 @@ async def test_text_is_ordered_by_bytes_whatever_the_database_orders_by(url: str
 @asynchronous
 async def test_a_time_zone_has_no_say(url: str) -> None:
     """The server lives in Kathmandu: a ttl of a minute is a minute there too."""
-    async with opened_store(store_at(url)) as store, connected(url) as connection:
+    async with opened(store_at(url)) as store, connected(url) as connection:
         assert await connection.fetchval("SHOW timezone") == "Asia/Kathmandu"
         await apply(store, add(1, ttl_ms=60_000))
         left = f"SELECT expires_ms / 1000.0 - extract(epoch FROM clock_timestamp()) FROM {table(url)}"
@@ -282,7 +281,7 @@ async def test_a_time_zone_has_no_say(url: str) -> None:
 @asynchronous
 async def test_a_sum_beyond_64_bits_is_refused_not_wrapped(url: str) -> None:
     """The combiner's guards exclude it; the statement does not rely on that, and the others are counted."""
-    async with opened_store(store_at(url)) as store:
+    async with opened(store_at(url)) as store:
         await apply(store, add(MAX))
         answers = await store.apply([add(1, seq=2, acked=1), add(1, key="default/other")])
         assert isinstance(answers[0], StoreRefused)
@@ -292,7 +291,7 @@ async def test_a_sum_beyond_64_bits_is_refused_not_wrapped(url: str) -> None:
 
 @asynchronous
 async def test_sessions_that_are_none_of_ours_are_corrupt_and_the_others_go_on(url: str) -> None:
-    async with opened_store(store_at(url)) as store:
+    async with opened(store_at(url)) as store:
         await apply(store, add(1))
         async with connected(url) as connection:
             await connection.execute(f"""UPDATE {table(url)} SET others = '{{"{B}": ["x"]}}'""")

@@ -19,6 +19,7 @@ from tests.conformance.harness import (
     asynchronous,
     delete,
     known_tokens,
+    opened,
 )
 from tests.servers.postgresql import (
     connected,
@@ -29,7 +30,6 @@ from tests.servers.postgresql import (
     store_at,
     url_of,
 )
-from tests.servers.postgresql import opened as opened_store
 from tests.servers.process import ServerProcess
 
 skip_without_postgresql(own=True)
@@ -87,7 +87,7 @@ async def fill(store: PostgreSQLStore) -> None:
 
 @asynchronous
 async def test_what_is_dead_for_an_hour_goes_unless_it_holds_tokens(url: str) -> None:
-    async with opened_store(store_at(url)) as store:
+    async with opened(store_at(url)) as store:
         await fill(store)
         everything = {f"default/{name}" for name in ("alive", "deleted", "tokens", "expired", "long")}
         await age(url, 0.99)
@@ -105,7 +105,7 @@ async def test_what_is_dead_for_an_hour_goes_unless_it_holds_tokens(url: str) ->
 
 @asynchronous
 async def test_sweeping_goes_through_more_than_a_statement_takes(url: str) -> None:
-    async with opened_store(store_at(url)) as store:
+    async with opened(store_at(url)) as store:
         names = [f"default/{number:04}" for number in range(2_500)]
         for start in range(0, 2_500, 500):
             await store.apply([delete(key=key) for key in names[start : start + 500]])
@@ -118,7 +118,7 @@ async def test_sweeping_goes_through_more_than_a_statement_takes(url: str) -> No
 @asynchronous
 async def test_a_dead_counter_that_is_revived_while_it_is_swept_stays(url: str) -> None:
     """A locked row is left alone; one that was written since it was looked at is looked at again."""
-    async with opened_store(store_at(url)) as store, connected(url) as other:
+    async with opened(store_at(url)) as store, connected(url) as other:
         await apply(store, delete(key="default/a"))
         await apply(store, delete(key="default/b"))
         await age(url, 2)
@@ -131,7 +131,7 @@ async def test_a_dead_counter_that_is_revived_while_it_is_swept_stays(url: str) 
 @asynchronous
 async def test_counting_while_it_is_swept_loses_nothing(url: str) -> None:
     """Counters that die at once, and are removed as soon as they are dead, beside those who count on them."""
-    async with opened_store(store_at(url)) as store, connected(url) as other:
+    async with opened(store_at(url)) as store, connected(url) as other:
         run_on = True
 
         async def remove() -> int:
@@ -160,7 +160,7 @@ async def test_counting_while_it_is_swept_loses_nothing(url: str) -> None:
 @asynchronous
 async def test_a_sweep_is_begun_by_counting_when_it_is_time(url: str) -> None:
     now = 1_000.0
-    async with opened_store(store_at(url, clock=Clock(monotonic=lambda: now))) as store:
+    async with opened(store_at(url, clock=Clock(monotonic=lambda: now))) as store:
         await apply(store, delete())
         await age(url, 2)
         now += 120
@@ -171,7 +171,7 @@ async def test_a_sweep_is_begun_by_counting_when_it_is_time(url: str) -> None:
 
 @asynchronous
 async def test_tokens_are_kept_for_the_retention(url: str) -> None:
-    async with opened_store(store_at(url)) as store:
+    async with opened(store_at(url)) as store:
         await apply(store, add(1, tokens=token("t")))
         await age(url, 23.99)
         await store.sweeper.sweep()

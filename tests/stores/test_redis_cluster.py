@@ -28,8 +28,8 @@ from plusone.stores.redis.keys import counter_key, token_key
 from plusone.stores.redis.settings import Settings
 from plusone.stores.redis.slots import parse_layout, slot_of
 from plusone.stores.registry import StoreURL
-from tests.conformance.harness import add, apply, asynchronous, listed, pages, state
-from tests.servers.redis import opened, redis_server, skip_without_redis
+from tests.conformance.harness import add, apply, asynchronous, listed, opened, pages, state
+from tests.servers.redis import redis_server, skip_without_redis
 from tests.servers.redis import store_at as single_store_at
 from tests.servers.redis import url_of as url_of_single
 from tests.servers.redis_cluster import (

@@ -22,18 +22,9 @@ from plusone.stores.redis.errors import translate
 from plusone.stores.redis.settings import Settings
 from plusone.stores.registry import StoreURL
 from plusone.types import MAX
-from tests.conformance.harness import B, add, apply, asynchronous, state
+from tests.conformance.harness import B, add, apply, asynchronous, opened, state
 from tests.servers.process import ServerProcess, free_port
-from tests.servers.redis import (
-    client,
-    opened,
-    own_prefix,
-    redis_replica,
-    redis_server,
-    skip_without_redis,
-    store_at,
-    url_of,
-)
+from tests.servers.redis import client, own_prefix, redis_replica, redis_server, skip_without_redis, store_at, url_of
 from tests.servers.redis_cluster import store_at as cluster_store_at
 from tests.servers.redis_cluster import until
 

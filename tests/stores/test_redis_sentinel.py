@@ -16,9 +16,9 @@ from plusone.statistics import Limits
 from plusone.stores.protocol import Answer
 from plusone.stores.redis.settings import Settings
 from plusone.stores.registry import StoreURL
-from tests.conformance.harness import add, apply, asynchronous, state
+from tests.conformance.harness import add, apply, asynchronous, opened, state
 from tests.servers.process import ServerProcess
-from tests.servers.redis import ask, opened, redis_server, skip_without_redis
+from tests.servers.redis import ask, redis_server, skip_without_redis
 from tests.servers.redis import store_at as single_store_at
 from tests.servers.redis import url_of as url_of_single
 from tests.servers.redis_cluster import until

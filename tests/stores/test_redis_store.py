@@ -24,17 +24,22 @@ from plusone.errors import (
 from plusone.stores.protocol import Answer, TokenWrite
 from plusone.stores.registry import StoreURL
 from plusone.types import MAX, MIN
-from tests.conformance.harness import A, B, add, apply, asynchronous, closing, delete, listed, read, restart, state
-from tests.servers.process import ServerProcess
-from tests.servers.redis import (
-    client,
+from tests.conformance.harness import (
+    A,
+    B,
+    add,
+    apply,
+    asynchronous,
+    closing,
+    delete,
+    listed,
     opened,
-    own_prefix,
-    redis_server,
-    skip_without_redis,
-    store_at,
-    url_of,
+    read,
+    restart,
+    state,
 )
+from tests.servers.process import ServerProcess
+from tests.servers.redis import client, own_prefix, redis_server, skip_without_redis, store_at, url_of
 
 skip_without_redis(own=True)
 
