@@ -69,6 +69,54 @@ def test_setup_says_what_it_would_do_and_does_it_once(empty: str) -> None:
     assert sorted(name for [name] in tables) == ["plusone_counters", "plusone_schema", "plusone_tokens"]
 
 
+@pytest.mark.parametrize(
+    ("lost", "step"),
+    [
+        ("TABLE plusone_tokens", "CREATE TABLE IF NOT EXISTS plusone_tokens"),
+        ("TABLE plusone_counters", "CREATE TABLE IF NOT EXISTS plusone_counters"),
+        (
+            "INDEX plusone_tokens_expiring ON plusone_tokens",
+            "CREATE INDEX plusone_tokens_expiring ON plusone_tokens (expires_ms)",
+        ),
+        (
+            "INDEX plusone_counters_expiring ON plusone_counters",
+            "CREATE INDEX plusone_counters_expiring ON plusone_counters (expires_ms)",
+        ),
+    ],
+)
+@asynchronous
+async def test_what_is_missing_is_made_again(empty: str, lost: str, step: str) -> None:
+    """By setup and by opening, whatever the version says; and the rest stays as it is."""
+    async with opened(store_at(empty)) as store:
+        await apply(store, add(1, key="default/kept"))
+    kept = lost != "TABLE plusone_counters"
+    for by in ("setup", "open"):
+        await executed(empty, f"DROP {lost}")
+        [planned] = await store_at(empty).setup(dry_run=True)
+        assert step in planned
+        if by == "setup":
+            assert await store_at(empty).setup(dry_run=False) == [planned]
+        async with AsyncExitStack() as stack:
+            stores = [store_at(empty) for _ in range(3)]
+            await asyncio.gather(*(stack.enter_async_context(opened(store)) for store in stores))
+            assert list(await stores[0].setup(dry_run=True)) == []
+            tokens = (TokenWrite(by, "notes"),)
+            assert (await apply(stores[0], add(1, key=f"default/{by}", tokens=tokens))).status == "applied"
+            assert await state(stores[0], "default/kept") == ((1, 1, True) if kept else (0, 0, False))
+
+
+@pytest.mark.parametrize("lost", ["DROP TABLE plusone_schema", "DELETE FROM plusone_schema"])
+@asynchronous
+async def test_a_version_that_went_is_written_again(empty: str, lost: str) -> None:
+    """The tables that are there are kept, with what was counted."""
+    async with opened(store_at(empty)) as store:
+        await apply(store, add(1))
+    await executed(empty, lost)
+    async with opened(store_at(empty)) as store:
+        assert list(await store.setup(dry_run=True)) == []
+        assert await state(store) == (1, 1, True)
+
+
 @asynchronous
 async def test_several_that_open_an_empty_database_at_once_all_do(empty: str) -> None:
     async with AsyncExitStack() as stack:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -12,8 +13,8 @@ pytest.importorskip("asyncpg")
 from plusone.errors import StoreRefused
 from plusone.stores import resources
 from plusone.stores.postgresql import migration
-from plusone.stores.protocol import Answer
-from tests.conformance.harness import add, apply, asynchronous, opened
+from plusone.stores.protocol import Answer, TokenWrite
+from tests.conformance.harness import add, apply, asynchronous, opened, state
 from tests.servers.postgresql import (
     connected,
     own_schema,
@@ -88,6 +89,48 @@ async def test_a_schema_that_is_there_is_taken(url: str) -> None:
     assert not any("CREATE SCHEMA" in statement for statement in await store_at(url).setup(dry_run=False))
 
 
+@pytest.mark.parametrize(
+    ("lost", "steps"),
+    [
+        ("TABLE {schema}.tokens", ["TABLE IF NOT EXISTS {schema}.tokens", "INDEX IF NOT EXISTS tokens_expiring"]),
+        ("TABLE {schema}.counters", ["TABLE IF NOT EXISTS {schema}.counters", "INDEX IF NOT EXISTS counters_expiring"]),
+        ("INDEX {schema}.tokens_expiring", ["INDEX IF NOT EXISTS tokens_expiring"]),
+        ("INDEX {schema}.counters_expiring", ["INDEX IF NOT EXISTS counters_expiring"]),
+    ],
+)
+@pytest.mark.parametrize("by", ["setup", "open"])
+@asynchronous
+async def test_what_is_missing_is_made_again(url: str, lost: str, steps: Sequence[str], by: str) -> None:
+    """Whatever the version says; and the rest stays as it is."""
+    quoted = f'"{schema_of(url)}"'
+    async with opened(store_at(url)) as store, connected(url) as connection:
+        await apply(store, add(1, key="default/kept"))
+        await connection.execute(f"DROP {lost.format(schema=quoted)}")
+    planned = await store_at(url).setup(dry_run=True)
+    assert [re.search(r"^CREATE (.+?)( \(| ON )", step, re.MULTILINE)[1] for step in planned] == [  # type: ignore[index]
+        step.format(schema=quoted) for step in steps
+    ]
+    if by == "setup":
+        assert await store_at(url).setup(dry_run=False) == planned
+    async with opened(store_at(url)) as store:
+        assert list(await store.setup(dry_run=True)) == []
+        tokens = (TokenWrite("t", "notes"),)
+        assert (await apply(store, add(1, key="default/other", tokens=tokens))).status == "applied"
+        assert await state(store, "default/kept") == ((0, 0, False) if lost.endswith("counters") else (1, 1, True))
+
+
+@pytest.mark.parametrize("lost", ["DROP TABLE {schema}.schema_version", "DELETE FROM {schema}.schema_version"])
+@asynchronous
+async def test_a_version_that_went_is_written_again(url: str, lost: str) -> None:
+    """The tables that are there are kept, with what was counted."""
+    async with opened(store_at(url)) as store, connected(url) as connection:
+        await apply(store, add(1))
+        await connection.execute(lost.format(schema=schema_of(url)))
+    async with opened(store_at(url)) as store:
+        assert list(await store.setup(dry_run=True)) == []
+        assert await state(store) == (1, 1, True)
+
+
 @asynchronous
 async def test_tables_of_a_newer_version_are_left_alone(url: str) -> None:
     newer = len(resources.migrations(migration.__package__)) + 1
@@ -137,6 +180,13 @@ async def test_tables_that_went_are_asked_for(url: str) -> None:
             await apply(store, add(1, seq=2, acked=1))
         await store.setup(dry_run=False)
         assert await apply(store, add(1, seq=2, acked=1)) == Answer("gap", last=0)
+        async with connected(url) as connection:
+            await connection.execute(f"DROP TABLE {schema_of(url)}.tokens")
+        tokens = (TokenWrite("t", "notes"),)
+        with pytest.raises(StoreRefused, match="run plusone setup"):
+            await apply(store, add(1, tokens=tokens))
+        await store.setup(dry_run=False)
+        assert await apply(store, add(1, tokens=tokens)) == Answer("applied", 0, 0, False)
 
 
 def test_a_database_of_another_encoding_is_refused(url: str, server: ServerProcess) -> None:

@@ -1,1 +1,1 @@
-SELECT version FROM {schema}.schema_version
+SELECT coalesce(max(version), 0) FROM {schema}.schema_version

@@ -1,5 +1,6 @@
--- A later script ends with an UPDATE of the version to its own number.
-CREATE TABLE {schema}.schema_version (version integer NOT NULL);
+-- A later script ends with an UPDATE of the version to its own number. What is missing is made again by those statements
+-- that begin with CREATE or ALTER and its name.
+CREATE TABLE IF NOT EXISTS {schema}.schema_version (version integer NOT NULL);
 
 INSERT INTO {schema}.schema_version VALUES (1);
 
@@ -8,7 +9,7 @@ INSERT INTO {schema}.schema_version VALUES (1);
 -- Every write writes a session, so its time is that of the last write of any kind.
 -- Times are milliseconds since 1970 by this server's clock, so that no time zone has a say in them.
 -- A part of each page is left free: a row that changes then moves within its page, and no index is touched.
-CREATE TABLE {schema}.counters (
+CREATE TABLE IF NOT EXISTS {schema}.counters (
     value bigint NOT NULL,
     revision bigint NOT NULL,
     expires_ms bigint,                 -- NULL: never; 0: dead by every clock
@@ -26,9 +27,9 @@ CREATE TABLE {schema}.counters (
 ) WITH (fillfactor = 70);
 
 -- What sweeping walks along: counters that are dead, or will be one day.
-CREATE INDEX counters_expiring ON {schema}.counters (expires_ms, key) WHERE expires_ms IS NOT NULL;
+CREATE INDEX IF NOT EXISTS counters_expiring ON {schema}.counters (expires_ms, key) WHERE expires_ms IS NOT NULL;
 
-CREATE TABLE {schema}.tokens (
+CREATE TABLE IF NOT EXISTS {schema}.tokens (
     value bigint NOT NULL,
     revision bigint NOT NULL,
     expires_ms bigint NOT NULL,
@@ -39,4 +40,4 @@ CREATE TABLE {schema}.tokens (
     PRIMARY KEY (key, token)
 );
 
-CREATE INDEX tokens_expiring ON {schema}.tokens (expires_ms);
+CREATE INDEX IF NOT EXISTS tokens_expiring ON {schema}.tokens (expires_ms);
