@@ -22,7 +22,7 @@ from plusone.stores.momento import settings
 from plusone.stores.momento.store import MomentoStore
 from plusone.stores.protocol import Answer, Store
 from tests.conformance.harness import add, apply, asynchronous, opened, state
-from tests.servers.momento import api_key, momento_emulator, own_prefix, store_at, url_of
+from tests.servers.momento import VARIABLE, api_key, momento_emulator, own_prefix, store_at, url_of
 from tests.servers.process import ServerProcess
 
 
@@ -45,7 +45,9 @@ def url(server: ServerProcess) -> Iterator[str]:
 async def test_a_wrong_api_key(url: str) -> None:
     with api_key("wrong"):
         store = store_at(url)
-    with pytest.raises(StoreRefused, match=r"UNAUTHENTICATED: .*; check the API key in the environment") as caught:
+    with pytest.raises(
+        StoreRefused, match=f"UNAUTHENTICATED: .*; check the API key in the environment variable {VARIABLE}"
+    ) as caught:
         await store.open()
     assert "wrong" not in str(caught.value)
     with pytest.raises(StoreRefused, match="UNAUTHENTICATED"):
@@ -55,12 +57,15 @@ async def test_a_wrong_api_key(url: str) -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("endpoint", ["127.0.0.1:1", "nobody.invalid:443"], ids=["nobody listens", "no such host"])
+@pytest.mark.parametrize(
+    ("endpoint", "advice"),
+    [("127.0.0.1:1", "see that the server runs, and"), ("nobody.invalid:443", "no such host; see")],
+)
 @asynchronous
-async def test_nobody_there_is_definite(endpoint: str, server: ServerProcess) -> None:
+async def test_nobody_there_is_definite(endpoint: str, advice: str, server: ServerProcess) -> None:
     store = store_at(f"momento://c?endpoint={endpoint}&api_key_from=PLUSONE_TEST_MOMENTO_API_KEY")
     for ask in (store.open, store.check, lambda: store.apply([add(1)]), lambda: store.setup(dry_run=False)):
-        with pytest.raises(StoreUnavailable, match=r"^Momento: UNAVAILABLE: "):
+        with pytest.raises(StoreUnavailable, match=rf"^Momento: UNAVAILABLE: .*; {advice} endpoint in the store URL"):
             await ask()
     await store.close()
 
@@ -114,18 +119,18 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 async def test_tls_takes_the_certificate_that_is_trusted_and_named_so(certificate: tuple[Path, Path]) -> None:
     key, trusted = certificate
     with momento_emulator("--certificate", str(trusted), "--key", str(key), tls=True) as server, api_key():
-        async with opened(store_at(url_of(server, host="localhost", tls="on", ca_file=str(trusted)))) as store:
+        async with opened(store_at(url_of(server, host="localhost", tls="yes", ca_file=str(trusted)))) as store:
             assert await apply(store, add(1)) == Answer("applied", 0, 0, False)
         for refused in (
-            url_of(server, host="127.0.0.1", tls="on", ca_file=str(trusted)),  # another name
-            url_of(server, host="localhost", tls="on"),  # signed by nobody known
+            url_of(server, host="127.0.0.1", tls="yes", ca_file=str(trusted)),  # another name
+            url_of(server, host="localhost", tls="yes"),  # signed by nobody known
         ):
             store = store_at(refused)
             with pytest.raises(StoreRefused, match="; check ca_file, and that the endpoint is the name"):
                 await store.open()
             await store.close()
         plain = store_at(url_of(server))
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable, match="if it speaks TLS, say tls=yes in the store URL"):
             await plain.open()
         await plain.close()
 
