@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from plusone.stores import resources
@@ -36,7 +37,8 @@ COMMIT: Final = "COMMIT"
 OTHERS_MAX: Final = SESSIONS_KEPT - 1
 """Sessions beside the last writer's, from which on a new writer's needs room first: the last one's joins them."""
 
-_STEP: Final = sql("step.sql").replace("{now}", NOW)
+_STEP: Final = re.split(r"(VALUES\(asked_\w+\)|\{\w+\})", sql("step.sql").replace("{now}", NOW))
+"""In parts; every other one is to be put in."""
 _LOCK: Final = sql("lock.sql")
 _KNOWN: Final = sql("known.sql").replace("{now}", NOW)
 _COLUMNS: Final = sql("columns.sql")
@@ -68,9 +70,8 @@ def step(requests: Sequence[GuardedAdd], others_max: int, retention_ms: int, *, 
     What it answers: a row of `columns.sql` for each, in the last result before COMMIT; where there are tokens, rows of
     `known_tokens.sql` come in between. `returning`: the server has INSERT … RETURNING, which spares it a statement.
     """
-    rows = ",".join([_row(request) for request in requests])
-    inserted = filled(_STEP, rows=rows, others_max=others_max)
     with_tokens = [request for request in requests if request.tokens]
+    inserted = _inserted(requests, others_max, with_tokens=bool(with_tokens))
     if returning and not with_tokens:
         return (BEGIN, f"{inserted} RETURNING {_COLUMNS}", COMMIT)
     counters = literals(request.key for request in requests)
@@ -94,18 +95,54 @@ def step(requests: Sequence[GuardedAdd], others_max: int, retention_ms: int, *, 
     )
 
 
-def _row(request: GuardedAdd) -> str:
-    kind = 3 if request.closing else 2 if request.delete else 1 if request.restart else 0
-    revision = "NULL" if request.revision is None else request.revision
-    alive = "NULL" if request.alive is None else int(request.alive)
-    ttl_ms = "NULL" if request.ttl_ms is None else request.ttl_ms
-    known = "0"
-    if request.tokens:
-        known = filled(_KNOWN, counter=literal(request.key), tokens=_tokens(request))
-    return (
-        f"(x'{request.key.encode().hex()}','{{}}',x'{request.writer.encode().hex()}',{request.seq},{request.acked},"
-        f"{request.total},{request.applied},{request.lo},{request.hi},{kind},{revision},{alive},{ttl_ms},{known})"
-    )
+def _inserted(requests: Sequence[GuardedAdd], others_max: int, *, with_tokens: bool) -> str:
+    """`step.sql` for these. What is the same in all of them is written once: to read the text is much of the work."""
+    columns = ["counter", "others"]
+    values: list[Iterable[str]] = [[f"{literal(request.key)},'{{}}'" for request in requests]]
+    parts = {"VALUES(asked_known)": "0", "{others_max}": str(others_max)}
+    for column, of, written in _ASKED:
+        asked = list(map(of, requests))
+        if asked.count(asked[0]) == len(asked):
+            parts[f"VALUES({column})"] = written(asked[0])
+        else:
+            columns.append(column)
+            values.append(map(written, asked))
+    if with_tokens:
+        del parts["VALUES(asked_known)"]
+        columns.append("asked_known")
+        values.append(map(_known, requests))
+    parts["{columns}"] = ",".join(columns)
+    parts["{rows}"] = f"({'),('.join(map(','.join, zip(*values, strict=True)))})"
+    return "".join([parts.get(part, part) for part in _STEP])
+
+
+def _writer(writer: str) -> str:
+    return f"_ascii {literal(writer)}"
+
+
+def _number(number: int | None) -> str:
+    return "NULL" if number is None else str(int(number))
+
+
+def _kind(asked: tuple[bool, bool, bool]) -> str:
+    closing, delete, restart = asked
+    return "3" if closing else "2" if delete else "1" if restart else "0"
+
+
+_NUMBERS: Final = ("seq", "acked", "total", "applied", "lo", "hi", "revision", "alive", "ttl_ms")
+_ASKED: Final[Sequence[tuple[str, Callable[[GuardedAdd], Any], Callable[[Any], str]]]] = (
+    ("asked_writer", attrgetter("writer"), _writer),
+    ("asked_kind", attrgetter("closing", "delete", "restart"), _kind),
+    *[(f"asked_{name}", attrgetter(name), _number) for name in _NUMBERS],
+)
+"""Columns that carry a request to its row: what of the request it is, and how that is written."""
+
+
+def _known(request: GuardedAdd) -> str:
+    """How many of the request's tokens are recorded."""
+    if not request.tokens:
+        return "0"
+    return filled(_KNOWN, counter=literal(request.key), tokens=_tokens(request))
 
 
 def _tokens(request: GuardedAdd) -> str:

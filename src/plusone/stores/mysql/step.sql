@@ -2,11 +2,9 @@
 -- its outcome stays NULL. Assignments are made from left to right, and each sees those before it (MySQL, MariaDB and
 -- TiDB all do so here). Outcomes: 1 applied, 2 duplicate, 3 stale, 4 gap, 5 missed by tokens, 6 missed by the guard,
 -- 7 too many sessions in the way of a new one, 8 sessions that are no JSON. A "w" precedes each writer in the JSON:
--- MariaDB misreads a path whose quoted key begins with "-".
-INSERT INTO plusone_counters (
-    counter, others, asked_writer, asked_seq, asked_acked, asked_total, asked_applied, asked_lo, asked_hi,
-    asked_kind, asked_revision, asked_alive, asked_ttl_ms, asked_known
-)
+-- MariaDB misreads a path whose quoted key begins with "-". VALUES(asked_…) is the request's own; what all requests
+-- have in common is put there instead, and not carried by a column.
+INSERT INTO plusone_counters ({columns})
 VALUES {rows}
 ON DUPLICATE KEY UPDATE
     now_ms = {now},
