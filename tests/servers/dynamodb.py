@@ -25,14 +25,19 @@ from tests.servers.available import not_built, not_installed, shared, skip_witho
 from tests.servers.process import ServerProcess
 
 _RECIPE: Final = "dynamodb"
+_SOON_WARM: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""A JVM that compiles fast rather than well: a test's server ends before better code has paid for its compilation."""
 _MISSING: Final = not_installed("openjdk-17-jre-headless", "java") or not_built(_RECIPE)
 HAS_DYNAMODB: Final = _MISSING is None
 skip_without_dynamodb: Final = partial(skip_without, "DYNAMODB", _MISSING)
 store_at: Final = partial(store_of, DynamoDBStore)
 
 
-def dynamodb_server(*, keeps: bool = False) -> ServerProcess:
-    """DynamoDB Local, in memory, or on disk where it is to keep what it acknowledged over a crash."""
+def dynamodb_server(*, keeps: bool = False, java: Sequence[str] = _SOON_WARM) -> ServerProcess:
+    """DynamoDB Local, in memory, or on disk where it is to keep what it acknowledged over a crash.
+
+    `java` are options of the JVM that it runs in.
+    """
     place = build.folder(_RECIPE)
 
     def command(port: int, folder: Path) -> Sequence[str]:
@@ -40,7 +45,7 @@ def dynamodb_server(*, keeps: bool = False) -> ServerProcess:
         data = ("-dbPath", str(folder)) if keeps else ("-inMemory",)
         options = ("-sharedDb", "-disableTelemetry", "-port", str(port))
         libraries = f"-Djava.library.path={place}/lib"
-        return ("java", libraries, "-cp", classes, "Main", *data, *options)
+        return ("java", *java, libraries, "-cp", classes, "Main", *data, *options)
 
     return ServerProcess("dynamodb-local", command, _answers)
 
