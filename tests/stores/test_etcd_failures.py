@@ -149,7 +149,13 @@ async def test_without_most_members_nothing_is_counted() -> None:
 
 @pytest.mark.parametrize(
     ("host", "said"),
-    [("127.0.0.1:{free_port}", "Connection refused"), ("absent.invalid:2379", "absent.invalid")],
+    [
+        (
+            "127.0.0.1:{free_port}",
+            "Connection refused; see that the server runs, and the host and port in the store URL",
+        ),
+        ("absent.invalid:2379", "; no such host; see the host and port in the store URL"),
+    ],
 )
 @asynchronous
 async def test_nobody_there_is_definite(host: str, said: str) -> None:
@@ -274,11 +280,17 @@ def test_tls_takes_the_certificate_that_is_trusted_and_named_so(certificate: tup
         ):
             with pytest.raises(StoreRefused, match="its certificate is not trusted, or is for another name; see ca_f"):
                 await store_at(url).open()
-        with pytest.raises(StoreUnavailable):
-            await store_at(f"etcd://localhost:{port}").open()  # no TLS
+        with pytest.raises(StoreUnavailable, match="if it speaks TLS, say tls=yes in the store URL"):
+            await store_at(f"etcd://localhost:{port}").open()
 
     with etcd_server("--cert-file", str(trusted), "--key-file", str(key), scheme="https") as server, server.shown():
         meet(server.port)
+
+
+@asynchronous
+async def test_tls_to_a_server_that_speaks_none(server: ServerProcess) -> None:
+    with pytest.raises(StoreUnavailable, match="the server may not speak TLS; then say tls=no in the store URL"):
+        await store_at(f"etcd://127.0.0.1:{server.port}?tls=yes").open()
 
 
 def test_tls_says_who_we_are(certificate: tuple[Path, Path]) -> None:

@@ -212,8 +212,8 @@ async def test_an_item_that_is_too_large_is_refused_for_good(url: str) -> None:
             cache_key=b"large", cache_body=bytes(1024 * 1024 + 1), ttl_milliseconds=1_000, absent=common.Absent()
         )
         [error] = await connection.exchange([connection.set_if(request)])
-        assert isinstance(translate(error), StoreRefused)
-        assert "item_size_limit_exceeded" in str(translate(error))
+        assert isinstance(translate(error, "KEY"), StoreRefused)
+        assert "item_size_limit_exceeded" in str(translate(error, "KEY"))
 
 
 @asynchronous

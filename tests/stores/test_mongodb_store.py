@@ -268,6 +268,32 @@ async def test_a_server_that_does_not_take_the_password(server: ServerProcess) -
 
 
 @asynchronous
+async def test_a_replica_set_of_another_name(server: ServerProcess) -> None:
+    url = url_of(server, replica_set="others", connect_timeout=200)
+    await fails(url, StoreUnavailable, "see replica_set in the store URL")
+
+
+@asynchronous
+async def test_a_server_that_hangs_up() -> None:
+    """As MongoDB does with a client that is one too many."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as full:
+        url = f"mongodb://127.0.0.1:{full.sockets[0].getsockname()[1]}/plusone?connect_timeout=200"
+        await fails(url, StoreUnavailable, "fits the server, and that it has connections left")
+
+
+@asynchronous
+async def test_the_classic_routes_example_is_one_that_works(server: ServerProcess) -> None:
+    classic = pytest.importorskip("plusone.service.classic")
+    url = classic.CLASSIC_STORES["docdb"].replace("localhost:27017", f"127.0.0.1:{server.port}")
+    async with opened(store_at(f"{url}?collection=classic")) as store:
+        assert await apply(store, add(1)) == Answer("applied", 0, 0, False)
+
+
+@asynchronous
 async def test_a_server_that_goes_is_unavailable(url: str) -> None:
     """What is sent when it is known to be gone is definitely not applied."""
     with mongo_server() as server:
@@ -384,6 +410,19 @@ async def test_tls_takes_the_certificate_that_is_trusted_and_named_so(url: str, 
             refusal = await refused(other)
             assert refusal.startswith("StoreRefused MongoDB: ")
             assert "see that the server's name is that of its certificate, and ca_file" in refusal
+
+
+@asynchronous
+async def test_tls_is_what_the_server_speaks_or_advice_is_given(url: str, certificate: tuple[Path, Path]) -> None:
+    parts = urlsplit(url)
+    for scheme, tls in (("mongodb", "tls=yes"), ("documentdb", "connections=1")):
+        refusal = await refused(f"{scheme}://{parts.netloc}/plusone?{tls}&connect_timeout=200")
+        assert refusal.startswith("StoreUnavailable MongoDB: ")
+        assert "tls: a server without TLS needs tls=no (documentdb: and mongodb+srv: mean yes)" in refusal
+    key, trusted = certificate
+    with tls_relay(parts.port or 0, key, trusted) as relay:
+        refusal = await refused(f"mongodb://localhost:{relay.port}/plusone?connect_timeout=500")
+        assert "it hung up; see that tls in the store URL fits the server" in refusal
 
 
 async def refused(url: str) -> str:

@@ -19,6 +19,7 @@ from plusone.errors import ConfigurationError, CorruptRecord, OutcomeUnknown, St
 from plusone.stores.momento import blob, errors
 from plusone.stores.momento.credentials import Credentials, parse
 from plusone.stores.momento.settings import Settings
+from plusone.stores.momento.store import MomentoStore
 from plusone.stores.protocol import Answer, GuardedAdd, TokenRecord, TokenWrite
 from plusone.stores.registry import StoreURL
 from plusone.stores.sessions import SESSIONS_MAX
@@ -170,12 +171,12 @@ def test_the_drivers_exceptions_are_those_that_we_know() -> None:
         *("AioRpcError", "BaseError", "UsageError", "InternalError", "AbortError"),
     }
     for error in (grpc.RpcError(), grpc.aio.UsageError(), grpc.aio.InternalError(), RuntimeError()):
-        assert isinstance(errors.translate(error), OutcomeUnknown)
+        assert isinstance(errors.translate(error, "KEY"), OutcomeUnknown)
 
 
 @pytest.mark.parametrize("status", [status for status in grpc.StatusCode if status is not grpc.StatusCode.OK])
 def test_what_fails_before_anything_was_sent_is_definite(status: Any) -> None:
-    error = errors.while_connecting(failure(status))
+    error = errors.while_connecting(failure(status), "KEY")
     assert isinstance(error, StoreUnavailable | StoreRefused)
     assert str(error).startswith(f"Momento: {status.name}: why")
 
@@ -191,9 +192,36 @@ def test_what_fails_before_anything_was_sent_is_definite(status: Any) -> None:
     ],
 )
 def test_a_limit_is_worth_another_try_unless_it_is_one_of_size(limit: str, kind: type[Exception]) -> None:
-    error = errors.translate(failure(grpc.StatusCode.RESOURCE_EXHAUSTED, limit))
+    error = errors.translate(failure(grpc.StatusCode.RESOURCE_EXHAUSTED, limit), "KEY")
     assert type(error) is kind
     assert limit in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, "check the API key in the environment variable OTHER_KEY"),
+        (grpc.StatusCode.PERMISSION_DENIED, "give the API key in OTHER_KEY the right to read and write this cache"),
+    ],
+)
+def test_a_key_that_is_not_good_enough_is_named_by_its_variable(status: Any, advice: str) -> None:
+    for translate in (errors.translate, errors.while_connecting):
+        assert str(translate(failure(status), "OTHER_KEY")) == f"Momento: {status.name}: why; {advice}"
+
+
+def test_a_key_that_is_none_is_named_by_its_variable(environment: pytest.MonkeyPatch) -> None:
+    assert settings("momento://c?endpoint=localhost:1&api_key_from=OTHER_KEY").key_from == "OTHER_KEY"
+    environment.setenv("OTHER_KEY", "of the second version")
+    with pytest.raises(ConfigurationError, match="see the environment variable OTHER_KEY") as caught:
+        settings("momento://c?api_key_from=OTHER_KEY")
+    assert "second" not in str(caught.value)
+    environment.setenv("OTHER_KEY", "second-version")
+    with pytest.raises(ConfigurationError, match="the API key in OTHER_KEY has no endpoint in it"):
+        settings("momento://c?api_key_from=OTHER_KEY")
+
+
+def test_a_ttl_beyond_momentos_is_not_promised() -> None:
+    assert "A counter unwritten for 24 h is gone, whatever its ttl" in MomentoStore.CAPABILITIES.durable
 
 
 # Items.

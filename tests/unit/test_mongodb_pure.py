@@ -279,6 +279,37 @@ def test_every_exception_of_the_driver_is_in_the_table() -> None:
         (pymongo.errors.ServerSelectionTimeoutError("h:1: [Errno 111] Connect call failed"), StoreUnavailable, "runs"),
         (pymongo.errors.ServerSelectionTimeoutError("h:1: Name or service not known"), StoreUnavailable, "host"),
         (pymongo.errors.ServerSelectionTimeoutError("certificate verify failed"), StoreRefused, "ca_file"),
+        (
+            pymongo.errors.ServerSelectionTimeoutError("No servers found yet, Timeout: 2.0s"),
+            StoreUnavailable,
+            "tls: a server without TLS needs tls=no",
+        ),
+        (
+            pymongo.errors.ServerSelectionTimeoutError("h:1: SSL handshake failed: h:1: reset"),
+            StoreUnavailable,
+            "tls: a server without TLS needs tls=no",
+        ),
+        (pymongo.errors.ServerSelectionTimeoutError("h:1: timed out"), StoreUnavailable, "it did not answer in time"),
+        (
+            pymongo.errors.ServerSelectionTimeoutError("h:1: connection closed"),
+            StoreUnavailable,
+            "it hung up; see that tls in the store URL fits",
+        ),
+        (
+            pymongo.errors.ServerSelectionTimeoutError('No replica set members available for replica set name "a"'),
+            StoreUnavailable,
+            "see replica_set in the store URL",
+        ),
+        (
+            pymongo.errors.ServerSelectionTimeoutError("No primary available for writes"),
+            StoreUnavailable,
+            "its replica set has a primary",
+        ),
+        (
+            pymongo.errors.ServerSelectionTimeoutError("certificate verify failed"),
+            StoreRefused,
+            "Amazon DocumentDB: its global-bundle.pem",
+        ),
         (pymongo.errors.WaitQueueTimeoutError("no connection"), StoreUnavailable, "no connection"),
         (pymongo.errors.ConfigurationError("too old"), StoreRefused, "too old"),
         (bson.errors.InvalidDocument("too large"), StoreRefused, "too large"),

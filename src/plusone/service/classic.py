@@ -35,7 +35,7 @@ CLASSIC_STORES: Final = {
     "dynamo": "dynamodb://table?region=eu-west-1",
     "redis": "redis://localhost:6379/0",
     "momento": "momento://cache",
-    "docdb": "documentdb://localhost:27017/plusone",
+    "docdb": "mongodb://localhost:27017/plusone",
     "tidb": "tidb://root@localhost:4000/plusone",
 }
 """The names of stores that have such a route, and what the configuration could say of each."""

@@ -20,7 +20,8 @@ Verdict: TypeAlias = type[StoreUnavailable] | type[StoreRefused] | type[OutcomeU
 _SETUP: Final = "run: plusone setup, with this store's URL"
 _CREDENTIALS: Final = "see that the credentials are right, and that they are meant for this region and endpoint"
 _CLOCK: Final = "see that the credentials and this machine's clock are right"
-_RIGHTS: Final = "let these credentials do that on this table"
+_RIGHTS: Final = "let these credentials do that on this table; docs/datastores.md lists the rights"
+_PLACE: Final = "see endpoint and region in the store URL or the environment, and that this machine may reach it"
 
 BY_CODE: Final[Mapping[str, tuple[Verdict, str]]] = {
     # It asks for patience, or another writer was there; nothing was written.
@@ -108,7 +109,7 @@ def while_sending(error: Exception) -> PlusoneError:
         verdict = StoreUnavailable
     if verdict is StoreRefused:
         return StoreRefused(f"DynamoDB: {error}; see that endpoint has the certificate's name, or set ca_file")
-    return verdict(f"DynamoDB: {error}")
+    return verdict(f"DynamoDB: {error}" + (f"; {_PLACE}" if verdict is StoreUnavailable else ""))
 
 
 def before_sending(error: Exception) -> StoreUnavailable | StoreRefused:
@@ -118,7 +119,10 @@ def before_sending(error: Exception) -> StoreUnavailable | StoreRefused:
         return StoreUnavailable(f"DynamoDB: {error}")
     advice = ""
     if isinstance(error, botocore.NoCredentialsError):
-        advice = "; DynamoDB Local takes any, as in dynamodb://key:secret@table"
+        advice = (
+            "; give them as to any AWS SDK, by the environment, a profile or a role;"
+            " DynamoDB Local takes any, as in dynamodb://key:secret@table"
+        )
     elif isinstance(error, botocore.NoRegionError):
         advice = "; say region= in the store URL, or set AWS_REGION"
     return StoreRefused(f"DynamoDB: {error}{advice}")

@@ -15,6 +15,7 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from plusone.errors import OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
+from plusone.stores import grpc_failures
 
 Verdict: TypeAlias = type[StoreUnavailable] | type[StoreRefused] | type[OutcomeUnknown]
 
@@ -117,7 +118,7 @@ def _verdict(error: AioRpcError) -> Verdict:
 
 
 def _said(text: str, endpoint: str | None = None) -> str:
-    advice = ADVICE.get(text)
+    advice = ADVICE.get(text) or grpc_failures.advice(text, "the host and port in the store URL")
     return f"etcd{f', {endpoint}' if endpoint else ''}: {text.removeprefix('etcdserver: ')}" + (
         f"; {advice}" if advice else ""
     )

@@ -112,7 +112,7 @@ class Connection:
         try:
             await self._stub.Get(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise while_connecting(error) from error
+            raise while_connecting(error, self._settings.key_from) from error
 
     async def _response(self, call: Call) -> Any:
         try:

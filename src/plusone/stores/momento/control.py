@@ -44,7 +44,7 @@ class Control:
             try:
                 response = await self._stub.ListCaches(request, timeout=_SECONDS, metadata=self._settings.metadata())
             except grpc.RpcError as error:
-                raise while_connecting(error) from error
+                raise while_connecting(error, self._settings.key_from) from error
             names.update(cache.cache_name for cache in response.cache)
             next_token = response.next_token
             if not next_token:
@@ -58,4 +58,4 @@ class Control:
             await self._stub.CreateCache(request, timeout=_SECONDS, metadata=self._settings.metadata())
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.ALREADY_EXISTS:
-                raise translate(error) from error
+                raise translate(error, self._settings.key_from) from error

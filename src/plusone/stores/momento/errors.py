@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 
 from plusone.errors import OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
+from plusone.stores import grpc_failures
 
 Verdict: TypeAlias = type[StoreUnavailable] | type[StoreRefused] | type[OutcomeUnknown]
 
@@ -46,20 +47,22 @@ UNTRUSTED: Final = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check fa
 
 ADVICE: Final[Mapping[grpc.StatusCode, str]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: "raise the cache's limits, or count less often",
-    grpc.StatusCode.UNAUTHENTICATED: "check the API key in the environment",
-    grpc.StatusCode.PERMISSION_DENIED: "the API key needs the right to read and write this cache",
+    grpc.StatusCode.UNAUTHENTICATED: "check the API key in the environment variable {key_from}",
+    grpc.StatusCode.PERMISSION_DENIED: "give the API key in {key_from} the right to read and write this cache",
     grpc.StatusCode.NOT_FOUND: "run `plusone setup` to create the cache",
 }
 
-
-def translate(error: Exception) -> PlusoneError:
-    """What a call that had been sent came to."""
-    return _verdict(error)(_text(error))
+_PLACE: Final = "endpoint in the store URL, or the one in the API key"
 
 
-def while_connecting(error: Exception) -> StoreUnavailable | StoreRefused:
+def translate(error: Exception, key_from: str) -> PlusoneError:
+    """What a call that had been sent came to; `key_from` is the environment variable of the API key."""
+    return _verdict(error)(_text(error, key_from))
+
+
+def while_connecting(error: Exception, key_from: str) -> StoreUnavailable | StoreRefused:
     """What a failure before anything was sent came to, or that of a question that changes nothing: it is definite."""
-    text = _text(error)
+    text = _text(error, key_from)
     if any(sign in text for sign in UNTRUSTED):
         return StoreRefused(f"{text}; check ca_file, and that the endpoint is the name in the certificate")
     if _verdict(error) is StoreRefused:
@@ -84,10 +87,10 @@ def _limit(error: Any) -> str:
     return str(dict(error.trailing_metadata() or ()).get("err", ""))
 
 
-def _text(error: Exception) -> str:
+def _text(error: Exception, key_from: str) -> str:
     if not isinstance(error, grpc.aio.AioRpcError):
         return f"Momento: {type(error).__name__}: {error}"
     status = error.code()
     limit = f" ({_limit(error)})" if status is grpc.StatusCode.RESOURCE_EXHAUSTED and _limit(error) else ""
-    advice = f"; {ADVICE[status]}" if status in ADVICE else ""
-    return f"Momento: {status.name}: {error.details()}{limit}{advice}"
+    advice = ADVICE.get(status, "").format(key_from=key_from) or grpc_failures.advice(error.details() or "", _PLACE)
+    return f"Momento: {status.name}: {error.details()}{limit}" + (f"; {advice}" if advice else "")

@@ -45,6 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     control: str
     """`host:port` of the control plane."""
     token: str | None
+    key_from: str
+    """The environment variable that the API key is from, or should be."""
     tls: bool
     ca_file: str | None
     prefix: str
@@ -69,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             data=data,
             control=control,
             token=None if key is None else key.token,
+            key_from=_variable(url),
             tls=tls,
             ca_file=url.file("ca_file", needs=None if tls else "tls=yes"),
             prefix=prefix,
@@ -97,8 +100,12 @@ def _variable(url: StoreURL) -> str:
 
 
 def _key(url: StoreURL) -> credentials.Credentials | None:
-    text = os.environ.get(_variable(url))
-    return None if text is None else credentials.parse(text)
+    name = _variable(url)
+    text = os.environ.get(name)
+    try:
+        return None if text is None else credentials.parse(text)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}; see the environment variable {name}") from None
 
 
 def _planes(url: StoreURL, key: credentials.Credentials | None) -> tuple[str, str]:
@@ -117,7 +124,9 @@ def _planes(url: StoreURL, key: credentials.Credentials | None) -> tuple[str, st
             f"momento: set the environment variable {_variable(url)} to an API key, or name an endpoint"
         )
     if key.data is None or key.control is None:
-        raise ConfigurationError("momento: the API key has no endpoint in it; name it in the store URL, by endpoint=…")
+        raise ConfigurationError(
+            f"momento: the API key in {_variable(url)} has no endpoint in it; name it in the store URL, by endpoint=…"
+        )
     return key.data, key.control
 
 

@@ -45,7 +45,8 @@ class MomentoStore:
     CAPABILITIES = Capabilities(
         title="Momento",
         schemes=("momento",),
-        durable="nothing: it is a cache, and a counter unwritten for 24 h, or evicted, is gone; noticed as a gap",
+        durable="nothing: it is a cache. A counter unwritten for 24 h is gone, whatever its ttl, as is an evicted one;"
+        " noticed as a gap",
         linearizable=False,  # of the emulator it is true, of Momento's cloud it is not known
         survives_failover="what a cache node loses is gone, which is noticed",
         eventual_reads=False,
@@ -110,13 +111,13 @@ class MomentoStore:
             part = keys[start : start + READS_AT_ONCE]
             responses = await connection.exchange([connection.get(self._key(key)) for key in part])
             now_ms = self._clock.wall_ms()
-            records += [blob.record(_item(found), key, now_ms) for key, found in zip(part, responses, strict=True)]
+            records += [blob.record(self._item(found), key, now_ms) for key, found in zip(part, responses, strict=True)]
         return records
 
     async def check(self) -> None:
         connection = await self._connections.ready()
         [response] = await connection.exchange([connection.get(self._key("?"))])
-        _item(response)
+        self._item(response)
 
     async def close(self) -> None:
         await self._connections.close()
@@ -157,7 +158,7 @@ class MomentoStore:
             key = write.request.key
             if isinstance(response, Exception):
                 self._recent.forget(key)
-                answers[key] = response if isinstance(response, PlusoneError) else translate(response)
+                answers[key] = self._failure(response)
             elif response.HasField("stored"):
                 self._recent.put(key, write.change.item)
                 answers[key] = write.change.answer
@@ -180,7 +181,7 @@ class MomentoStore:
         now_ms = self._clock.wall_ms()
         for request, response in zip(requests, responses, strict=True):
             try:
-                item = _item(response)
+                item = self._item(response)
             except PlusoneError as error:
                 answers[request.key] = error
                 continue
@@ -202,6 +203,22 @@ class MomentoStore:
         equal = common.Equal(value_to_check=write.follows)
         return cache._SetIfRequest(cache_key=key, cache_body=item, ttl_milliseconds=ttl_ms, equal=equal)
 
+    def _failure(self, error: Exception) -> PlusoneError:
+        return error if isinstance(error, PlusoneError) else translate(error, self._settings.key_from)
+
+    def _item(self, response: Any) -> bytes | None:
+        """The item that a Get found. Raises definite errors: a question changes nothing, however it fails."""
+        if isinstance(response, PlusoneError):
+            raise StoreUnavailable(str(response))
+        if isinstance(response, Exception):
+            raise while_connecting(response, self._settings.key_from) from response
+        if response.result == cache.Hit:
+            body: bytes = response.cache_body
+            return body
+        if response.result == cache.Miss:
+            return None
+        raise StoreUnavailable(f"Momento: a Get was answered with {response.result} {response.message}")
+
     def _key(self, key: str) -> bytes:
         return self._prefix + key.encode()
 
@@ -211,20 +228,6 @@ class _Write(msgspec.Struct, gc=False):
     follows: bytes | None
     """The item that it was decided on; None: there was none."""
     change: blob.Change
-
-
-def _item(response: Any) -> bytes | None:
-    """The item that a Get found. Raises definite errors: a question changes nothing, however it fails."""
-    if isinstance(response, PlusoneError):
-        raise StoreUnavailable(str(response))
-    if isinstance(response, Exception):
-        raise while_connecting(response) from response
-    if response.result == cache.Hit:
-        body: bytes = response.cache_body
-        return body
-    if response.result == cache.Miss:
-        return None
-    raise StoreUnavailable(f"Momento: a Get was answered with {response.result} {response.message}")
 
 
 def _capabilities(ttl_ms: int, default: Capabilities) -> Capabilities:

@@ -95,11 +95,28 @@ BY_CODE: Final[Mapping[int, Verdict]] = {
     17419: StoreRefused,  # the document would grow too large
 }
 
+_TRUST: Final = (
+    "see that the server's name is that of its certificate, and ca_file (Amazon DocumentDB: its global-bundle.pem)"
+)
+_HUNG_UP: Final = "it hung up; see that tls in the store URL fits the server, and that it has connections left"
+_SILENT: Final = (
+    "see the host in the store URL, and tls: a server without TLS needs tls=no (documentdb: and mongodb+srv: mean yes)"
+)
 _CAUSES: Final = (
-    ("certificate verify failed", StoreRefused, "see that the server's name is that of its certificate, and ca_file"),
-    ("CERTIFICATE_VERIFY_FAILED", StoreRefused, "see that the server's name is that of its certificate, and ca_file"),
+    ("certificate verify failed", StoreRefused, _TRUST),
+    ("CERTIFICATE_VERIFY_FAILED", StoreRefused, _TRUST),
     ("Connect call failed", StoreUnavailable, "see that it runs, and the host and port in the store URL"),
     ("Name or service not known", StoreUnavailable, "see the host in the store URL"),
+    ("No replica set members", StoreUnavailable, "see replica_set in the store URL, and that the set has a primary"),
+    ("connection closed", StoreUnavailable, _HUNG_UP),
+    ("Connection is closed", StoreUnavailable, _HUNG_UP),
+    ("SSL handshake failed", StoreUnavailable, _SILENT),
+    ("No servers found yet", StoreUnavailable, _SILENT),
+    (
+        "timed out",
+        StoreUnavailable,
+        "it did not answer in time; see that it runs, and the host and tls in the store URL",
+    ),
 )
 """What a failure to find a server may come from, by what its text says; PyMongo has one class for all of them."""
 
@@ -125,7 +142,10 @@ def _verdict(error: Exception) -> tuple[Verdict, str]:
         for part, verdict, advice in _CAUSES:
             if part in text:
                 return verdict, advice
-        return StoreUnavailable, "see that the server runs and has a primary, and the host in the store URL"
+        return StoreUnavailable, (
+            "see that the server runs, that its replica set has a primary, and that the members can be reached from"
+            " here by the names that the set has for them"
+        )
     if isinstance(error, pymongo.PyMongoError) and error.has_error_label("NoWritesPerformed"):
         return StoreUnavailable, ""
     if isinstance(error, pymongo.OperationFailure) and not isinstance(error, pymongo.WriteConcernError):
