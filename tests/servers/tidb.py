@@ -25,9 +25,9 @@ _FIRST_STATEMENTS: Final = "SET GLOBAL tidb_server_memory_limit = '512MB';\n"
 _MEMORY: Final = ("env", "GOGC=50")
 
 
-def tidb_server() -> ServerProcess:
-    """A TiDB in one process that keeps what it acknowledged over a crash."""
-    return ServerProcess("tidb-server", _command, greets)
+def tidb_server(*configuration: str) -> ServerProcess:
+    """A TiDB in one process that keeps what it acknowledged over a crash; `configuration` are lines of its file."""
+    return ServerProcess("tidb-server", lambda port, folder: _command(port, folder, configuration), greets)
 
 
 def url_of(server: ServerProcess, **parameters: str | int) -> str:
@@ -43,9 +43,9 @@ def shared_url() -> Iterator[str]:
         yield url
 
 
-def _command(port: int, folder: Path) -> Sequence[str]:
+def _command(port: int, folder: Path, lines: Sequence[str]) -> Sequence[str]:
     configuration = folder / "configuration.toml"
-    configuration.write_text(_CONFIGURATION.format(folder=folder))
+    configuration.write_text("\n".join((_CONFIGURATION.format(folder=folder), *lines)))
     (folder / "first.sql").write_text(_FIRST_STATEMENTS)
     program = build.folder("tidb") / "tidb-server"
     place = ("--config", configuration, "--path", folder / "data", "--temp-dir", folder / "temporary")

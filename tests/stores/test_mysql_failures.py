@@ -1,12 +1,13 @@
-"""How the store fails on MariaDB: servers that refuse, go, or are full, transactions in each other's way, TLS."""
+"""How the store fails on MariaDB and TiDB: servers that refuse, go, or are full, transactions in each other's way."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,41 @@ import pytest
 pytest.importorskip("asyncmy")
 
 from plusone.errors import StoreRefused, StoreUnavailable
+from plusone.stores.mysql.store import MySQLStore
 from plusone.stores.protocol import Answer
 from tests.conformance.harness import add, apply, asynchronous, opened, state
-from tests.servers.mariadb import mariadb_server, skip_without_mariadb, url_of
+from tests.servers import mariadb, tidb
 from tests.servers.mysql import connected, executed, own_database, own_place, store_at
 from tests.servers.process import ServerProcess
 
-skip_without_mariadb(own=True)
+AVAILABLE = [name for name, has in (("mariadb", mariadb.HAS_MARIADB), ("tidb", tidb.HAS_TIDB)) if has]
+if not AVAILABLE:
+    mariadb.skip_without_mariadb(own=True)
+only_mariadb = pytest.mark.parametrize(
+    "scheme", [name for name in AVAILABLE if name == "mariadb"], indirect=True, scope="module"
+)
+"""For settings that TiDB does not have, and locks that it takes otherwise."""
+
+
+@pytest.fixture(scope="module", params=AVAILABLE)
+def scheme(request: pytest.FixtureRequest) -> str:
+    """Which server it is."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    with mariadb_server() as server:
+def server(scheme: str) -> Iterator[ServerProcess]:
+    with mariadb.mariadb_server() if scheme == "mariadb" else tidb.tidb_server() as server:
         yield server
 
 
+def url_of(scheme: str, server: ServerProcess) -> str:
+    return mariadb.url_of(server) if scheme == "mariadb" else tidb.url_of(server)
+
+
 @pytest.fixture(scope="module")
-def database(server: ServerProcess) -> Iterator[str]:
-    with own_database(url_of(server)) as url:
+def database(scheme: str, server: ServerProcess) -> Iterator[str]:
+    with own_database(url_of(scheme, server)) as url:
         yield url
 
 
@@ -78,9 +96,9 @@ async def test_an_unknown_database_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:3306"])
 @asynchronous
-async def test_nobody_there_is_definite(address: str) -> None:
+async def test_nobody_there_is_definite(scheme: str, address: str) -> None:
     with pytest.raises(StoreUnavailable, match="see that the server runs, and that host and port in the store URL"):
-        await store_at(f"mariadb://root@{address}/d").open()
+        await store_at(f"{scheme}://root@{address}/d").open()
 
 
 @asynchronous
@@ -90,19 +108,40 @@ async def test_a_server_that_does_not_answer_is_definite(url: str, server: Serve
 
 
 @asynchronous
-async def test_a_full_server_is_definite_and_says_what_to_do() -> None:
-    with mariadb_server("--max-connections=10") as server:
-        url = url_of(server)
-        async with as_a_user(url) as theirs, AsyncExitStack() as stack:
-            for _ in range(10):
-                await stack.enter_async_context(connected(theirs))
-            with pytest.raises(StoreUnavailable, match=r"\(1040\); raise max_connections on the server, or lower"):
-                await store_at(theirs).open()
+async def test_a_full_server_is_definite_and_says_what_to_do(scheme: str) -> None:
+    """And when connections are given up, counting goes on."""
+    full = {
+        "mariadb": partial(mariadb.mariadb_server, "--max-connections=10"),
+        "tidb": partial(tidb.tidb_server, "[instance]", "max_connections = 10"),
+    }
+    with full[scheme]() as server, own_database(url_of(scheme, server)) as url:
+        async with as_a_user(url) as theirs:
+            async with AsyncExitStack() as stack:
+                for _ in range(10):
+                    await stack.enter_async_context(connected(theirs))
+                with pytest.raises(StoreUnavailable, match=r"\(1040\); raise max_connections on the server, or lower"):
+                    await store_at(theirs).open()
+            async with opened(await _with_room(theirs)) as store:
+                assert await apply(store, add(1)) == Answer("applied", 0, 0, False)
+
+
+async def _with_room(url: str) -> MySQLStore:
+    """A store, once the server has noticed that others are gone."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await store_at(url).setup(dry_run=True)
+            except StoreUnavailable as error:
+                if "(1040)" not in str(error):
+                    raise
+            else:
+                return store_at(url)
 
 
 # A server that changes.
 
 
+@only_mariadb
 @asynchronous
 async def test_a_read_only_server_is_definite_and_says_what_to_do(url: str) -> None:
     """What a primary becomes that was demoted; and the connection is not kept, for its name may lead elsewhere soon."""
@@ -122,10 +161,11 @@ async def test_a_read_only_server_is_definite_and_says_what_to_do(url: str) -> N
         assert await apply(store, add(1, seq=2, acked=1)) == Answer("applied", 1, 1, True)
 
 
+@only_mariadb
 @asynchronous
-async def test_a_restarted_server_is_found_again() -> None:
+async def test_a_restarted_server_is_found_again(scheme: str) -> None:
     """The idle connections of the old one are not used: nothing is ambiguous, and nothing is lost."""
-    with mariadb_server() as server, own_database(url_of(server)) as url:
+    with mariadb.mariadb_server() as server, own_database(url_of(scheme, server)) as url:
         async with opened(store_at(url)) as store:
             await apply(store, add(1))
             await asyncio.to_thread(server.kill)
@@ -135,6 +175,7 @@ async def test_a_restarted_server_is_found_again() -> None:
             assert await apply(store, add(1, seq=2, acked=1)) == Answer("applied", 1, 1, True)
 
 
+@only_mariadb
 @asynchronous
 async def test_a_server_that_flushes_late_is_warned_of(url: str, caplog: pytest.LogCaptureFixture) -> None:
     await executed(url, "SET GLOBAL innodb_flush_log_at_trx_commit = 2")
@@ -153,17 +194,14 @@ async def test_a_server_that_flushes_late_is_warned_of(url: str, caplog: pytest.
 # Transactions in each other's way.
 
 
+@only_mariadb
 @asynchronous
 async def test_a_deadlock_is_definite(url: str) -> None:
     """1213: the server rolled the whole call back, so that it is sent again as if for the first time."""
     async with opened(store_at(url)) as store, connected(url) as other:
         await store.apply([add(1, key="default/a"), add(1, key="default/b")])
-        await _deadlocked(
-            url,
-            other,
-            under_way := asyncio.ensure_future(
-                store.apply([add(1, key="default/a", seq=2), add(1, key="default/b", seq=2)])
-            ),
+        under_way = await _deadlocked(
+            url, other, store.apply([add(1, key="default/a", seq=2), add(1, key="default/b", seq=2)])
         )
         with pytest.raises(StoreUnavailable, match="Deadlock found"):
             await under_way
@@ -173,13 +211,14 @@ async def test_a_deadlock_is_definite(url: str) -> None:
         assert answers == [Answer("applied", 1, 1, True)] * 2
 
 
-async def _deadlocked(url: str, other: Any, under_way: asyncio.Future[Any]) -> None:
+async def _deadlocked(url: str, other: Any, call: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
     """Cross the call's locks with those of a transaction that has done more, so that the call is the one to go."""
     query = other.query
     await query("BEGIN")
     heavy = ",".join(f"('heavy/{number}')" for number in range(100))
     await query(f"INSERT INTO plusone_counters (counter) VALUES {heavy}")
     await query("SELECT * FROM plusone_counters WHERE counter = 'default/b' FOR UPDATE")
+    under_way = asyncio.ensure_future(call)
     async with asyncio.timeout(20):
         waiting = 0
         while not waiting:
@@ -187,6 +226,7 @@ async def _deadlocked(url: str, other: Any, under_way: asyncio.Future[Any]) -> N
             found = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
             [[[waiting]]] = await executed(url, found)
     await query("SELECT * FROM plusone_counters WHERE counter = 'default/a' FOR UPDATE")
+    return under_way
 
 
 # TLS.
@@ -208,9 +248,15 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @asynchronous
-async def test_tls_takes_the_certificate_that_is_trusted_and_named_so(certificate: tuple[Path, Path]) -> None:
+async def test_tls_takes_the_certificate_that_is_trusted_and_named_so(
+    scheme: str, certificate: tuple[Path, Path]
+) -> None:
     key, trusted = certificate
-    with mariadb_server(f"--ssl-cert={trusted}", f"--ssl-key={key}") as server, own_database(url_of(server)) as plain:
+    secure = {
+        "mariadb": partial(mariadb.mariadb_server, f"--ssl-cert={trusted}", f"--ssl-key={key}"),
+        "tidb": partial(tidb.tidb_server, "[security]", f'ssl-cert = "{trusted}"', f'ssl-key = "{key}"'),
+    }
+    with secure[scheme]() as server, own_database(url_of(scheme, server)) as plain:
         named = plain.replace("127.0.0.1", "localhost")
         async with opened(store_at(f"{named}?tls=yes&ca_file={trusted}")) as store:
             assert await apply(store, add(1)) == Answer("applied", 0, 0, False)
@@ -223,5 +269,5 @@ async def test_tls_takes_the_certificate_that_is_trusted_and_named_so(certificat
 
 @asynchronous
 async def test_without_tls_at_the_server_nothing_is_sent_in_the_clear(url: str) -> None:
-    with pytest.raises((StoreRefused, StoreUnavailable)):
+    with pytest.raises(StoreRefused, match=r"speaks no TLS.*switch it on there, or write tls=no in the store URL"):
         await store_at(url + "?tls=yes").open()

@@ -88,6 +88,16 @@ def test_other_urls_are_refused(url: str, message: str) -> None:
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize("password", ["hun/ter2", "hun@t/er2", "1/hunter2", "hun@t/er2@", "h:1@2/er2"])
+def test_a_password_that_is_not_encoded_is_not_taken_for_a_host(password: str) -> None:
+    """A part of it would be the host, and the host's name is in messages."""
+    with pytest.raises(ConfigurationError, match="percent-encoded") as refused:
+        settings(f"mysql://me:{password}@host/db")
+    assert "hun" not in str(refused.value)
+    assert "er2" not in str(refused.value)
+    assert settings("mysql://me:hun@ter2@host/db").host == "host"
+
+
 # The driver.
 
 
@@ -219,6 +229,18 @@ def test_tidb_s_code_for_everything_else_is_read() -> None:
 )
 def test_a_failure_to_connect_is_definite(error: Exception, ours: type[PlusoneError]) -> None:
     assert type(without_effect(error, "MySQL")) is ours
+
+
+def test_what_failed_of_tls_is_told_apart() -> None:
+    def told(cause: Exception) -> str:
+        error = errors.OperationalError(2003, "Can't connect")
+        error.__cause__ = cause
+        found = without_effect(error, "MySQL")
+        assert type(found) is StoreRefused
+        return str(found)
+
+    assert "must be a name in the server's certificate" in told(ssl.SSLCertVerificationError("self-signed"))
+    assert "switch it on there, or write tls=no" in told(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]"))
 
 
 # Statements.

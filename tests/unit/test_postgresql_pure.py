@@ -88,6 +88,16 @@ def test_a_wrong_url_is_refused(url: str) -> None:
         settings(url)
 
 
+@pytest.mark.parametrize("password", ["hun/ter2", "hun@t/er2", "1/hunter2", "hun@t/er2@", "h:1@2/er2"])
+def test_a_password_that_is_not_encoded_is_not_taken_for_a_host(password: str) -> None:
+    """A part of it would be the host, and the host's name is in messages."""
+    with pytest.raises(ConfigurationError, match="percent-encoded") as refused:
+        settings(f"postgresql://me:{password}@host/db")
+    assert "hun" not in str(refused.value)
+    assert "er2" not in str(refused.value)
+    assert settings("postgresql://me:hun@ter2@host/db").host == "host"
+
+
 def test_the_driver_is_given_no_retries_and_no_time_limit() -> None:
     """What asyncpg does by itself is a search for hosts, of which there is one, and a limit for statements: off."""
     arguments = settings("postgresql://host/db").arguments("host", 1)
@@ -210,7 +220,10 @@ def test_messages_begin_with_the_datastore_and_say_what_to_do() -> None:
         " max_connections, or lower connections in the store URL"
     )
     assert str(not_sent(TimeoutError())) == "PostgreSQL: no answer in time (TimeoutError)"
-    assert "cannot be resolved" in str(not_sent(socket.gaierror("Name or service not known")))
+    assert str(not_sent(socket.gaierror("Name or service not known"), host="db.invalid")) == (
+        "PostgreSQL: the host's name 'db.invalid' cannot be resolved (Name or service not known); correct the store"
+        " URL, in which a password's special characters are percent-encoded"
+    )
     assert translate(known := StoreRefused("ours")) is known
 
 

@@ -58,8 +58,9 @@ HINTS: Final[Mapping[int, str]] = {
     1226: "raise the user's limit on the server, or lower connections in the store URL",
     1045: "correct user and password in the store URL",
     1698: "correct user and password in the store URL",
-    1044: "grant the user SELECT, INSERT, UPDATE and DELETE on the database",
-    1142: "grant the user SELECT, INSERT, UPDATE and DELETE on the database; setup needs CREATE and INDEX too",
+    1044: "grant the user SELECT, INSERT, UPDATE and DELETE on the database, or name another one in the store URL",
+    1142: "grant the user SELECT, INSERT, UPDATE and DELETE on the database, or, if tables are missing, run plusone"
+    " setup as a user who may CREATE and INDEX there",
     1049: "create the database, or name another one in the store URL",
     1146: "run: plusone setup URL",
     1290: "let the store URL name the primary",
@@ -79,9 +80,9 @@ def translate(error: Exception, title: str, *, committing: bool) -> PlusoneError
 
 def without_effect(error: Exception, title: str) -> StoreUnavailable | StoreRefused:
     """What a failure to connect, or of what counts nothing, came to: it is definite."""
-    untrusted = isinstance(error.__cause__, ssl.SSLError) or isinstance(error, ssl.SSLError)
-    refused = untrusted or _verdicts(error)[0] is StoreRefused
-    found = _ours(StoreRefused if refused else StoreUnavailable, error, title, untrusted=untrusted)
+    tls = _tls_hint(error if isinstance(error, ssl.SSLError) else error.__cause__)
+    refused = tls is not None or _verdicts(error)[0] is StoreRefused
+    found = _ours(StoreRefused if refused else StoreUnavailable, error, title, hint=tls)
     assert isinstance(found, StoreUnavailable | StoreRefused)
     return found
 
@@ -100,12 +101,19 @@ def _verdicts(error: Exception) -> tuple[Verdict, Verdict]:
     return (OutcomeUnknown, OutcomeUnknown) if code is None else TABLE.get(code, (OutcomeUnknown, OutcomeUnknown))
 
 
-def _ours(verdict: Verdict, error: Exception, title: str, *, untrusted: bool = False) -> PlusoneError:
+def _tls_hint(error: BaseException | None) -> str | None:
+    """What to do about TLS, if it is that which failed."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "the store URL's host must be a name in the server's certificate, and ca_file must trust its issuer"
+    if isinstance(error, ssl.SSLError):
+        return "the server speaks no TLS, or none that we do: switch it on there, or write tls=no in the store URL"
+    return None
+
+
+def _ours(verdict: Verdict, error: Exception, title: str, *, hint: str | None = None) -> PlusoneError:
     code = code_of(error)
     said = f"{title}: {error.args[1]} ({code})" if code and len(error.args) > 1 else f"{title}: {error!r}"
-    hint = HINTS.get(code or 0)
-    if untrusted:
-        hint = "the store URL's host must be a name in the server's certificate, and ca_file must trust its issuer"
+    hint = hint or HINTS.get(code or 0)
     ours = verdict(f"{said}; {hint}" if hint else said)
     ours.__cause__ = error
     return ours

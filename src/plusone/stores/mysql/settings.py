@@ -34,6 +34,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         url.only("tls", "ca_file", "connect_timeout", "connections")
         parts, scheme = url.parts, url.scheme
         database = url.path.removeprefix("/")
+        if "@" in parts.path:
+            # Said here, and not of a host that would be a part of the password.
+            raise ConfigurationError(
+                f"{scheme}: there is an @ behind the store URL's host; special characters, as in a password, are"
+                " percent-encoded (/ is %2F, @ is %40)"
+            )
         if not parts.hostname or url.username is None or not database or parts.fragment:
             raise ConfigurationError(
                 f"{scheme}: the store URL must read {scheme}://user:password@host:port/database"

@@ -72,7 +72,7 @@ WHAT_TO_DO: Final[Mapping[str, str]] = {
     "3F000": "run plusone setup with the store URL",
     "42P01": "run plusone setup with the store URL",
     "42703": "run plusone setup with the store URL",
-    "42501": "run plusone setup as a user who may, or grant this one what docs/configuration.md says",
+    "42501": "run plusone setup as a user who may, or grant this one what docs/datastores.md says",
     "53100": "the server's disk is full: free some space",
     "53300": "the server has no connection left: raise its max_connections, or lower connections in the store URL",
 }
@@ -89,11 +89,19 @@ def translate(error: Exception) -> PlusoneError:
     return _ours(_verdict(error), error)
 
 
-def not_sent(error: Exception) -> PlusoneError:
-    """What connecting, preparing or asking came to: whatever it is, nothing was changed by it."""
+def not_sent(error: Exception, *, host: str | None = None) -> PlusoneError:
+    """What connecting (to `host`), preparing or asking came to: whatever it is, nothing was changed by it."""
     ours = translate(error)
-    if isinstance(ours, OutcomeUnknown):
-        return _ours(StoreRefused if _is_untrusted(error) else StoreUnavailable, error)
+    if isinstance(error, socket.gaierror):
+        name = "the host's name" if host is None else f"the host's name {host!r}"
+        ours = StoreUnavailable(
+            f"PostgreSQL: {name} cannot be resolved ({error}); correct the store URL, in which a password's special"
+            " characters are percent-encoded"
+        )
+        ours.__cause__ = error
+    elif isinstance(ours, OutcomeUnknown):
+        refused = _is_untrusted(error) or _speaks_no_tls(error)
+        return _ours(StoreRefused if refused else StoreUnavailable, error)
     return ours
 
 
@@ -129,8 +137,8 @@ def _words(error: Exception) -> str:
     said = str(error.args[0]) if isinstance(error, asyncpg.PostgresError) and error.args else str(error)
     if _is_untrusted(error):
         said = f"{said}; name the host as its certificate does, or set sslrootcert in the store URL to whom to trust"
-    elif isinstance(error, socket.gaierror):
-        said = f"the host's name cannot be resolved ({said}); correct the store URL"
+    elif _speaks_no_tls(error):
+        said = f"{said}; switch TLS on at the server (ssl=on), or write sslmode=prefer in the store URL to go without"
     elif isinstance(error, TimeoutError):
         said = said or "no answer in time"
     what_to_do = WHAT_TO_DO.get(sqlstate)
@@ -138,5 +146,10 @@ def _words(error: Exception) -> str:
 
 
 def _is_untrusted(error: Exception) -> bool:
-    """Whether TLS failed for good: the certificate, its name, or a server that speaks none."""
-    return isinstance(error, ssl.SSLCertVerificationError) or "rejected SSL upgrade" in str(error)
+    """Whether the server's certificate, or its name in there, was not taken."""
+    return isinstance(error, ssl.SSLCertVerificationError)
+
+
+def _speaks_no_tls(error: Exception) -> bool:
+    """Whether the server answered that it has no TLS, and without it we are not to connect."""
+    return isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error)

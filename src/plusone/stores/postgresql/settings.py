@@ -45,6 +45,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         parts = url.parts
         [(host, port)] = url.hosts(_PORT)
         database = url.path.removeprefix("/")
+        if "@" in parts.path:
+            # Said here, and not of a host that would be a part of the password.
+            raise ConfigurationError(
+                f"{url.scheme}: there is an @ behind the store URL's host; special characters, as in a password, are"
+                " percent-encoded (/ is %2F, @ is %40)"
+            )
         if not database or "\0" in database or parts.fragment:
             raise ConfigurationError(
                 f"{url.scheme}: the store URL must read {url.scheme}://[user:password@]host:port/database"
