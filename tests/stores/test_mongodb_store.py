@@ -21,6 +21,7 @@ pytest.importorskip("pymongo")
 from bson import decode, encode
 from bson.int64 import Int64
 from pymongo.collection import Collection
+from pymongo.errors import ServerSelectionTimeoutError
 
 from plusone.errors import CorruptRecord, OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
 from plusone.lab.proxy import Faults, Proxy
@@ -69,6 +70,24 @@ def is_update(request: bytes) -> bool:
 
 
 # Others write too.
+
+
+@asynchronous
+async def test_what_was_written_before_a_read_that_failed_may_count(url: str) -> None:
+    """One of two writes was applied, which only a read can tell: where that fails, however surely, nothing is known."""
+    first, second = "default/a", "default/b"
+    async with opened(store_at(url)) as store, opened(store_at(url)) as other:
+        await store.apply([add(1, key=first), add(1, key=second)])
+        await apply(other, add(1, key=second, writer=B))
+
+        async def no_primary(*_: object) -> None:
+            raise ServerSelectionTimeoutError("no primary")
+
+        store._load = no_primary  # type: ignore[assignment, method-assign]
+        answers = await store.apply([add(1, key=key, seq=2, acked=1) for key in (first, second)])
+        assert [type(answer) for answer in answers] == [OutcomeUnknown, OutcomeUnknown]
+        assert await state(other, first) == (2, 2, True)
+        assert await state(other, second) == (2, 2, True)
 
 
 @asynchronous

@@ -133,7 +133,11 @@ class MongoDBStore:
                 try:
                     documents = await self._load(counters, [work[key] for key in unread])
                 except DRIVER_ERRORS as error:
-                    answers |= dict.fromkeys(unread, translate(error, wrote=attempt > 0))
+                    failure = translate(error, wrote=False)
+                    if attempt:
+                        # However surely this question was not answered: of what was written before it, some may count.
+                        failure = OutcomeUnknown(str(failure))
+                    answers |= dict.fromkeys(unread, failure)
                 else:
                     asked = {key: work[key] for key in unread}
                     writes |= self._decide_read(asked, documents, lost, answers, last=attempt == ATTEMPTS)
