@@ -487,7 +487,7 @@ async def test_credentials(nodes: Sequence[RedisNode], url: str) -> None:
         ("redis+cluster://h?connect_timeout=5", "unknown parameter 'connect_timeout'"),
         ("redis+cluster://h?eventual=nearest", "eventual must be primary or replica"),
         ("redis+cluster://h?node_timeout=0", "node_timeout must be an integer"),
-        ("redis+cluster://h?ca_file=/etc/hosts", "ca_file is for rediss"),
+        ("redis+cluster://h?ca_file=/etc/hosts", "ca_file needs TLS, which rediss.cluster://"),
         ("rediss+cluster://h?ca_file=/no/such", "is no file"),
         ("redis+sentinel://h", "must name the sentinels' primary"),
         ("redis+sentinel://h/a b", "must name the sentinels' primary"),

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 pytest.importorskip("redis")
 
 from redis import exceptions
+from redis._parsers.base import BaseParser
 from redis.asyncio import SSLConnection
 
 from plusone.errors import ConfigurationError, OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
-from plusone.stores.redis.errors import BY_CLASS, translate, while_connecting
+from plusone.stores.redis.errors import BY_CLASS, BY_CODE, WHAT_TO_DO, translate, while_connecting
 from plusone.stores.redis.info import check_version, fact, parse_info, warn_of_eviction
 from plusone.stores.redis.keys import counter_key, counter_of, pattern, token_key
 from plusone.stores.redis.settings import Settings
@@ -210,7 +211,49 @@ def test_what_comes_after_sending(error: Exception, ours: type[PlusoneError]) ->
     ],
 )
 def test_a_failure_to_connect_is_definite(error: Exception, ours: type[PlusoneError]) -> None:
-    assert type(while_connecting(error)) is ours
+    assert type(while_connecting(error, tls=False)) is ours
+
+
+def from_server(said: str) -> Exception:
+    """What redis-py makes of an error that the server answers."""
+    error = BaseParser.parse_error(said)  # type: ignore[no-untyped-call]
+    assert isinstance(error, Exception)
+    return error
+
+
+def test_every_code_of_the_driver_has_its_advice() -> None:
+    """And so has every code that we know and it does not."""
+    codes = {*BaseParser.EXCEPTION_CLASSES, *BY_CODE} - {"ERR", "EXECABORT"}
+    assert codes - set(WHAT_TO_DO) == set()
+    for code in codes:
+        error = from_server(f"{code} 7 127.0.0.1:1")
+        assert str(translate(error)).endswith(f"; {WHAT_TO_DO[code]}")
+        assert f"({code}); " in str(translate(error)) or f"Redis: {code} " in str(translate(error))
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("ERR max number of clients reached", "raise the server's maxclients, or lower connections"),
+        ("ERR DB index is out of range", "name a database that the server has"),
+        ("ERR unknown command 'EVALSHA', with args beginning with: 'x'", "under their own names"),
+        (
+            "ERR AUTH <password> called without any password configured for the default user. Are you sure your "
+            "configuration is correct?",
+            "take the password out of the store URL",
+        ),
+        ("DENIED Redis is running in protected mode because", "give the server a password"),
+        ("ERR something new", "see the server's log"),
+    ],
+)
+def test_what_a_server_says_on_connecting_has_its_advice(said: str, advice: str) -> None:
+    assert advice in str(while_connecting(from_server(said), tls=False))
+
+
+def test_a_connection_that_ends_at_once_may_have_met_a_full_server_or_one_with_tls() -> None:
+    text = str(while_connecting(exceptions.ConnectionError("Connection closed by server."), tls=False))
+    assert "maxclients" in text
+    assert "rediss://" in text
 
 
 def test_an_old_server_is_refused() -> None:

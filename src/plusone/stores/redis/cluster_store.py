@@ -124,7 +124,9 @@ class RedisClusterStore:
             if state != "ok":
                 raise StoreUnavailable(f"Redis: {host}:{port} says cluster_state:{state}; see CLUSTER INFO there")
             if wait and (replicas := int(fact(parse_info(replies[1]), "connected_slaves"))) < wait:
-                raise StoreUnavailable(f"Redis: {host}:{port} has {replicas} replicas connected, and wait={wait}")
+                raise StoreUnavailable(
+                    f"Redis: {host}:{port} has {replicas} replicas connected, and wait={wait}: connect more"
+                )
 
     async def close(self) -> None:
         self._opened = False

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
 import hiredis
 from redis import exceptions
-from redis.asyncio import Connection
+from redis.asyncio import Connection, SSLConnection
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from plusone.errors import PlusoneError, StoreRefused, StoreUnavailable
@@ -118,7 +118,7 @@ class Connections:
             await self._drop(connection)
             if isinstance(error, PlusoneError) or not isinstance(error, Exception):
                 raise
-            raise while_connecting(error) from error
+            raise while_connecting(error, tls=isinstance(connection, SSLConnection)) from error
 
     async def _greet(self, connection: Connection) -> None:
         await connection.connect()  # type: ignore[no-untyped-call]
@@ -163,7 +163,7 @@ async def ask_any(
     For questions that change nothing. `read` raises `StoreUnavailable` or `StoreRefused` for what is no answer. Who
     gave none is asked last the next time.
     """
-    error: PlusoneError = StoreUnavailable("Redis: there is nobody to ask")
+    error: PlusoneError = StoreUnavailable("Redis: there is nobody to ask; name more servers in the store URL")
     for address in tuple(addresses):
         addresses.remove(address)
         addresses.append(address)

@@ -19,7 +19,8 @@ def with_replicas(
     """The answers, where those that tell of a write hold only if enough replicas have it, as WAIT says."""
     if isinstance(replicas, int) and replicas >= wanted:
         return answers
-    unmet = OutcomeUnknown(f"Redis: of {wanted} replicas that must have the write, WAIT answered: {replicas}")
+    said = f"Redis: of {wanted} replicas that must have the write, WAIT answered: {replicas}"
+    unmet = OutcomeUnknown(f"{said}; see that they keep up, or raise wait_timeout")
     return [
         unmet if isinstance(answer, Answer) and (answer.status in ("applied", "duplicate") or answer.tokens) else answer
         for answer in answers

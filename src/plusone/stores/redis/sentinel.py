@@ -79,7 +79,9 @@ class PrimaryConnections(Connections):
     def _check_greeting(self, reply: Any) -> None:
         if reply[0] != b"master":
             self._sentinels.doubt()
-            raise StoreUnavailable("Redis: the server that the sentinels name is no primary yet, or no longer")
+            raise StoreUnavailable(
+                "Redis: the server that the sentinels name is no primary yet, or no longer; they are asked again"
+            )
 
     async def _distrust(self) -> None:
         # The idle ones lead to the same server, which may be gone without a word.

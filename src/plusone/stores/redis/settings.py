@@ -70,7 +70,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             username=url.username,
             password=url.password,
             tls=tls,
-            ca_file=url.file("ca_file", needs=None if tls else "TLS, which rediss:// speaks"),
+            ca_file=url.file(
+                "ca_file", needs=None if tls else f"TLS, which {url.scheme.replace(scheme, 'rediss', 1)}:// speaks"
+            ),
             prefix=url.prefix("plusone:"),
             replica=url.address("replica", _PORT),
             eventual_from_replicas=_choice(url, "eventual", "primary", "replica"),

@@ -20,7 +20,7 @@ from plusone.stores import resources
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
 from plusone.stores.redis import listing
 from plusone.stores.redis.connections import Connections, command
-from plusone.stores.redis.errors import translate
+from plusone.stores.redis.errors import no_answer, translate
 from plusone.stores.redis.info import check_mode, check_version, fact, parse_info, warn_of_eviction
 from plusone.stores.redis.keys import counter_key
 from plusone.stores.redis.packing import pack_call, unpack_answers
@@ -92,7 +92,7 @@ class RedisStore:
             async with asyncio.timeout(self._settings.connect_timeout_ms * len(self._settings.hosts) / 1000):
                 info, loaded = await self.primary.exchange(command("INFO") + command("SCRIPT", "LOAD", SCRIPT), 2)
         except TimeoutError:
-            raise StoreUnavailable("Redis: no answer in time") from None
+            raise no_answer(tls=self._settings.tls) from None
         facts = parse_info(info)
         check_version(facts)
         check_mode(facts)
@@ -136,10 +136,12 @@ class RedisStore:
         [reply] = await self.primary.exchange(command("INFO", "replication"))
         facts = parse_info(reply)
         if fact(facts, "role") != "master":
-            raise StoreUnavailable("Redis: the server is a replica; operations need the primary")
+            raise StoreUnavailable(
+                "Redis: the server is a replica; operations need the primary: name it in the store URL"
+            )
         wait = self._settings.wait
         if wait and (replicas := int(fact(facts, "connected_slaves"))) < wait:
-            raise StoreUnavailable(f"Redis: {replicas} replicas are connected, and wait={wait}")
+            raise StoreUnavailable(f"Redis: {replicas} replicas are connected, and wait={wait}: connect more")
 
     async def close(self) -> None:
         self._opened = False
