@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("asyncmy")
 
 from plusone.errors import CorruptRecord, StoreRefused, StoreUnavailable
-from plusone.stores.mysql.store import SWEEP_ROWS, MySQLStore
+from plusone.stores.mysql.store import SWEEP_ROWS
 from plusone.stores.protocol import Answer, Record, TokenWrite
 from tests.conformance.harness import A, B, C, add, apply, asynchronous, delete, known_tokens, opened, read, state
 from tests.servers import mariadb, tidb
@@ -307,12 +307,6 @@ async def _until_expired(url: str) -> None:
 # Calls.
 
 
-async def _swept(store: MySQLStore) -> None:
-    """Wait for the sweep that the first call began: it has a connection of its own."""
-    if store._sweeping is not None:
-        await asyncio.wait([store._sweeping])
-
-
 @asynchronous
 async def test_a_call_with_more_tokens_than_a_statement_takes(url: str) -> None:
     many = tuple(TokenWrite(f"t{number}", "n") for number in range(800))
@@ -343,7 +337,6 @@ async def test_a_connection_that_the_server_closed_is_not_used(url: str) -> None
     """A pooled one that went stale is replaced before anything is sent: nothing is ambiguous."""
     async with opened(store_at(url)) as store, connected(url) as other:
         await apply(store, add(1))
-        await _swept(store)
         idle = list(store.server._idle)
         for connection in idle:
             await other.query(f"KILL {connection.thread_id()}")
@@ -359,7 +352,6 @@ async def test_a_cancelled_call_leaves_no_reply_behind(url: str) -> None:
     """Its connection is closed, so no later call reads the reply that is still to come."""
     async with opened(store_at(url)) as store, connected(url) as other:
         await apply(store, add(1))
-        await _swept(store)
         await other.query("BEGIN")
         await other.query("SELECT * FROM plusone_counters WHERE counter = 'default/counter' FOR UPDATE")
         under_way = asyncio.ensure_future(store.apply([add(2, seq=2, acked=1)]))

@@ -11,6 +11,7 @@ pytest.importorskip("asyncpg")
 
 from plusone.clock import Clock
 from plusone.stores.postgresql.store import PostgreSQLStore
+from plusone.stores.postgresql.sweeping import sweep
 from plusone.stores.protocol import TokenWrite
 from tests.conformance.harness import (
     KEY,
@@ -91,13 +92,13 @@ async def test_what_is_dead_for_an_hour_goes_unless_it_holds_tokens(url: str) ->
         await fill(store)
         everything = {f"default/{name}" for name in ("alive", "deleted", "tokens", "expired", "long")}
         await age(url, 0.99)
-        await store.sweeper.sweep()
+        await sweep(store.primary)
         assert await keys(url) == everything
         await age(url, 0.02)
-        await store.sweeper.sweep()
+        await sweep(store.primary)
         assert await keys(url) == everything - {"default/deleted", "default/expired"}
         await age(url, 23)
-        await store.sweeper.sweep()
+        await sweep(store.primary)
         assert await keys(url) == {"default/alive", "default/long"}
         async with connected(url) as connection:
             assert await connection.fetchval(f"SELECT count(*) FROM {table(url, 'tokens')}") == 0
@@ -111,7 +112,7 @@ async def test_sweeping_goes_through_more_than_a_statement_takes(url: str) -> No
             await store.apply([delete(key=key) for key in names[start : start + 500]])
         await apply(store, delete(key="default/9999", tokens=token("t")))
         await age(url, 2)
-        await store.sweeper.sweep()
+        await sweep(store.primary)
         assert await keys(url) == {"default/9999"}
 
 
@@ -124,7 +125,7 @@ async def test_a_dead_counter_that_is_revived_while_it_is_swept_stays(url: str) 
         await age(url, 2)
         async with other.transaction():
             await other.execute(f"UPDATE {table(url)} SET expires_ms = NULL WHERE key = 'default/a'")
-            await store.sweeper.sweep()
+            await sweep(store.primary)
         assert await keys(url) == {"default/a"}
 
 
@@ -138,7 +139,7 @@ async def test_counting_while_it_is_swept_loses_nothing(url: str) -> None:
             removed = 0
             while run_on:
                 await other.execute(f"UPDATE {table(url)} SET written_ms = 0 WHERE expires_ms = 0")
-                await store.sweeper.sweep()
+                await sweep(store.primary)
                 removed += 1
             return removed
 
@@ -174,7 +175,7 @@ async def test_tokens_are_kept_for_the_retention(url: str) -> None:
     async with opened(store_at(url)) as store:
         await apply(store, add(1, tokens=token("t")))
         await age(url, 23.99)
-        await store.sweeper.sweep()
+        await sweep(store.primary)
         assert await known_tokens(store, "t") == ["t"]
         await age(url, 0.02)
         assert await known_tokens(store, "t") == []

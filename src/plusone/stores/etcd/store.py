@@ -27,6 +27,7 @@ from plusone.stores.etcd.sweeping import Sweeper
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
 from plusone.stores.recent import Recent
 from plusone.stores.registry import StoreURL
+from plusone.stores.sweeping import Sweeping
 
 OPERATIONS_MAX: Final = 128
 """etcd's `--max-txn-ops`: so many nested transactions and operations of the longest of them, together."""
@@ -38,8 +39,6 @@ _REMEMBERED_VALUES: Final = 20_000
 _REMEMBERED_BYTES: Final = 16 * 1024 * 1024
 _PAGE_MAX: Final = 500
 _READ_AT_ONCE: Final = 120
-_SWEEP_EVERY_SECONDS: Final = 60.0
-_SWEEP_ON_EVERY_SECONDS: Final = 5.0
 """While there are more pages."""
 
 _log = logging.getLogger("plusone.etcd")
@@ -82,8 +81,7 @@ class EtcdStore:
         self.connections = Connections(settings)
         self._leases = Leases(self.connections, clock, token_retention_ms)
         self._sweeper = Sweeper(self.connections, settings.prefix)
-        self._sweeping: asyncio.Task[None] | None = None
-        self._sweep_at = clock.elapsed() + _SWEEP_EVERY_SECONDS
+        self._sweeping = Sweeping(lambda: self._sweeper.page(clock.wall_ms()), clock, _log)
         self._recent = Recent[bytes](_REMEMBERED_VALUES, _REMEMBERED_BYTES, len)
         self._opened = False
 
@@ -121,7 +119,7 @@ class EtcdStore:
             else:
                 await asyncio.gather(*(self._send(chunk, now_ms) for chunk in chunks))
             pending = [attempt for attempt in pending if attempt.answer is None]
-        self._sweep_if_due()
+        self._sweeping.if_due()
         return [attempt.answer or _outrun(attempt, self._clock.wall_ms()) for attempt in attempts]
 
     async def read(self, keys: Sequence[str], *, strong: bool) -> Sequence[Record]:
@@ -168,10 +166,7 @@ class EtcdStore:
 
     async def close(self) -> None:
         self._opened = False
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            await asyncio.wait([self._sweeping])
-            self._sweeping = None
+        await self._sweeping.close()
         await self.connections.close()
 
     async def _send(self, attempts: Sequence[Attempt], now_ms: int) -> None:
@@ -234,19 +229,6 @@ class EtcdStore:
             self._recent.forget(key)
         else:
             self._recent.put(key, value)
-
-    def _sweep_if_due(self) -> None:
-        if self._clock.elapsed() >= self._sweep_at and self._sweeping is None:
-            self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
-
-    async def _sweep(self) -> None:
-        more = False
-        try:
-            more = await self._sweeper.page(self._clock.wall_ms())
-        except PlusoneError as error:
-            _log.info("dead counters are removed later: %s", error)
-        self._sweep_at = self._clock.elapsed() + (_SWEEP_ON_EVERY_SECONDS if more else _SWEEP_EVERY_SECONDS)
-        self._sweeping = None
 
 
 def _chunks(attempts: Sequence[Attempt]) -> Sequence[Sequence[Attempt]]:

@@ -6,7 +6,6 @@ server's clock decides what has expired.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import ClassVar, Final, Self
@@ -14,7 +13,7 @@ from typing import ClassVar, Final, Self
 import msgspec
 
 from plusone.clock import Clock
-from plusone.errors import NotCounted, OutcomeUnknown, PlusoneError, StoreUnavailable
+from plusone.errors import OutcomeUnknown, PlusoneError, StoreUnavailable
 from plusone.stores import paging
 from plusone.stores.mysql import answers, schema
 from plusone.stores.mysql.connections import Connections, Rows
@@ -35,10 +34,10 @@ from plusone.stores.mysql.statements import (
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
 from plusone.stores.registry import StoreURL
 from plusone.stores.sessions import SESSIONS_MAX, crowded, make_room
+from plusone.stores.sweeping import Sweeping
 
 DEAD_KEPT_MS: Final = 60 * 60 * 1000
 SESSION_KEPT_MS: Final = 5 * 60 * 1000
-SWEEP_EVERY_SECONDS: Final = 60.0
 SWEEP_ROWS: Final = 1_000
 TOKENS_PER_EXCHANGE: Final = 1_000
 _ROUNDS_MAX: Final = 4
@@ -55,7 +54,7 @@ _FIND_DEAD: Final = filled(sql("find_dead.sql"), now=NOW, limit=SWEEP_ROWS, kept
 _SWEEP_TOKENS: Final = sql("sweep_tokens.sql").replace("{now}", NOW)
 _SWEEP_COUNTERS: Final = filled(sql("sweep_counters.sql"), now=NOW, kept_ms=DEAD_KEPT_MS)
 
-_log = logging.getLogger("plusone.mysql")
+_log = logging.getLogger("plusone.stores.mysql")
 
 
 class MySQLStore:
@@ -92,7 +91,6 @@ class MySQLStore:
     def __init__(self, settings: Settings, *, clock: Clock, token_retention_ms: int) -> None:
         self.capabilities = self.CAPABILITIES
         self._settings = settings
-        self._clock = clock
         self._token_retention_ms = token_retention_ms
         self._title = self.CAPABILITIES.title
         self.server = Connections(
@@ -103,8 +101,7 @@ class MySQLStore:
             connect_seconds=settings.connect_timeout_ms / 1000,
         )
         self._opened = False
-        self._sweep_due = float("-inf")
-        self._sweeping: asyncio.Task[None] | None = None
+        self._sweeping = Sweeping(self.sweep, clock, _log)
 
     async def setup(self, *, dry_run: bool) -> Sequence[str]:
         try:
@@ -139,7 +136,7 @@ class MySQLStore:
                     raise
                 # What was settled by an earlier exchange stays so.
                 settled |= {request.key: error.again() for request in requests if request.key not in settled}
-        self._sweep_if_due()
+        self._sweeping.if_due()
         return [settled[request.key] for request in batch]
 
     async def read(self, keys: Sequence[str], *, strong: bool) -> Sequence[Record]:
@@ -178,10 +175,7 @@ class MySQLStore:
 
     async def close(self) -> None:
         self._opened = False
-        sweeping, self._sweeping = self._sweeping, None
-        if sweeping is not None:
-            sweeping.cancel()
-            await asyncio.wait([sweeping])
+        await self._sweeping.close()
         await self.server.close()
 
     async def _apply(self, requests: Sequence[GuardedAdd], settled: dict[str, Answer | PlusoneError]) -> None:
@@ -220,37 +214,30 @@ class MySQLStore:
     async def _prune(self, rows: Sequence[answers.Crowded]) -> None:
         """Drop old sessions. Where they are no more those that were seen, somebody else is at it."""
         for row in rows:
-            others = answers.decode_sessions(row.others)
+            try:
+                others = answers.decode_sessions(row.others)
+            except msgspec.DecodeError:
+                continue  # whoever counts on it is told
             make_room(others, row.now_ms, kept=OTHERS_MAX, kept_ms=SESSION_KEPT_MS)
             pruned = answers.encode_sessions(others).decode()
             await self.server.exchange(
                 [filled(_PRUNE, counter=literal(row.key), seen=literal(row.others), pruned=literal(pruned))]
             )
 
-    def _sweep_if_due(self) -> None:
-        now = self._clock.monotonic()
-        if now >= self._sweep_due and self._sweeping is None:
-            self._sweep_due = now + SWEEP_EVERY_SECONDS
-            self._sweeping = asyncio.get_running_loop().create_task(self.sweep())
-
-    async def sweep(self) -> None:
-        """Remove expired tokens and counters long dead, some at a time. After a failure the next time will do."""
-        try:
-            found: Rows = [()] * SWEEP_ROWS
-            while len(found) == SWEEP_ROWS:
-                [found] = await self.server.exchange([_FIND_TOKENS])
-                if found:
-                    await self.server.exchange([filled(_SWEEP_TOKENS, tokens=among(found))])
-            found = [()] * SWEEP_ROWS
-            while len(found) == SWEEP_ROWS:
-                [found] = await self.server.exchange([_FIND_DEAD])
-                if found:
-                    counters = hexadecimal(sorted(counter for [counter] in found))
-                    await self.server.exchange([filled(_SWEEP_COUNTERS, counters=counters)])
-        except NotCounted as error:
-            _log.warning("removing dead counters and expired tokens failed: %s", error)
-        finally:
-            self._sweeping = None
+    async def sweep(self) -> bool:
+        """Remove expired tokens and counters long dead, some at a time, until nothing is left."""
+        found: Rows = [()] * SWEEP_ROWS
+        while len(found) == SWEEP_ROWS:
+            [found] = await self.server.exchange([_FIND_TOKENS])
+            if found:
+                await self.server.exchange([filled(_SWEEP_TOKENS, tokens=among(found))])
+        found = [()] * SWEEP_ROWS
+        while len(found) == SWEEP_ROWS:
+            [found] = await self.server.exchange([_FIND_DEAD])
+            if found:
+                counters = hexadecimal(sorted(counter for [counter] in found))
+                await self.server.exchange([filled(_SWEEP_COUNTERS, counters=counters)])
+        return False
 
     async def _warn_of_durability(self) -> None:
         [[[flush]]] = await self.server.exchange([_DURABILITY])

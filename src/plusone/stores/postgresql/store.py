@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Final
 
@@ -23,9 +24,10 @@ from plusone.stores.postgresql.connections import Connections, Link
 from plusone.stores.postgresql.errors import is_data_error
 from plusone.stores.postgresql.migration import migrate
 from plusone.stores.postgresql.settings import Settings
-from plusone.stores.postgresql.sweeping import Sweeper
+from plusone.stores.postgresql.sweeping import sweep
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
 from plusone.stores.registry import StoreURL
+from plusone.stores.sweeping import Sweeping
 
 _OLDEST: Final = 12
 _ABSENT: Final = Record(0, 0, False, None)
@@ -72,7 +74,7 @@ class PostgreSQLStore:
         self._token_retention_ms = token_retention_ms
         self.primary = self._connections(settings.host, settings.port)
         self.replica = self._connections(*settings.replica) if settings.replica is not None else self.primary
-        self.sweeper = Sweeper(self.primary, clock)
+        self._sweeping = Sweeping(partial(sweep, self.primary), clock, _log)
         self._opened = False
 
     def _connections(self, host: str, port: int) -> Connections:
@@ -104,7 +106,7 @@ class PostgreSQLStore:
         requests = sorted(batch, key=_by_key)
         async with self.primary.one() as link:
             answers = await self._apply(link, requests)
-        self.sweeper.sweep_if_due()
+        self._sweeping.if_due()
         return [answers[request.key] for request in batch]
 
     async def _apply(self, link: Link, requests: Sequence[GuardedAdd]) -> dict[str, Answer | PlusoneError]:
@@ -168,7 +170,7 @@ class PostgreSQLStore:
 
     async def close(self) -> None:
         self._opened = False
-        await self.sweeper.close()
+        await self._sweeping.close()
         await self.primary.close()
         if self.replica is not self.primary:
             await self.replica.close()
