@@ -40,6 +40,7 @@ class ProxyLike(Protocol):
     def counts(self) -> Counter[Event]: ...
     @property
     def in_flight(self) -> int: ...
+    def deliver(self) -> None: ...
 
 
 Proxied: TypeAlias = Callable[[str, Faults], AbstractAsyncContextManager[ProxyLike]]
@@ -187,7 +188,7 @@ class FaultSuite:
     async def test_ghosts_do_nothing(self, proxied: Proxied, store_url: str, is_apply: IsApply) -> None:
         """Batches that are delivered after their writers closed the seq and moved on are refused."""
         keys = [f"default/{number}" for number in range(20)]
-        faults = Faults(schedule=dict.fromkeys(range(1, 21), "delay"), delay_ms=2_000, matcher=is_apply)
+        faults = Faults(schedule=dict.fromkeys(range(1, 21), "delay"), delay_ms=60_000, matcher=is_apply)
         async with (
             proxied(store_url, faults) as proxy,
             opened(store_at(store_url)) as direct,
@@ -207,6 +208,7 @@ class FaultSuite:
             for key in keys:
                 await apply(direct, closing(seq=1, key=key))
                 await apply(direct, add(1, seq=2, key=key))
+            proxy.deliver()
             while proxy.counts["ghosts"] < 20:
                 assert [await state(direct, key) for key in keys] == [(1, 1, True)] * 20
             assert [await state(direct, key) for key in keys] == [(1, 1, True)] * 20

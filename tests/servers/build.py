@@ -62,10 +62,8 @@ def build(name: str) -> Path:
 
 def _maven(work: Path) -> None:
     """The jars into `lib/`, the main class beside them."""
-    _run(
-        "mvn -q -B dependency:copy-dependencies -DoutputDirectory=lib -DincludeScope=runtime".split(),
-        work,
-    )
+    copy = "dependency:copy-dependencies"
+    _run(["mvn", "-q", "-B", copy, "-DoutputDirectory=lib", "-DincludeScope=runtime"], work)
     _run(["javac", "-cp", "lib/*", *(source.name for source in work.glob("*.java"))], work)
 
 

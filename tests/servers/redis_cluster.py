@@ -176,6 +176,10 @@ class ClusterProxy:
     def in_flight(self) -> int:
         return sum(proxy.in_flight for proxy in self._proxies)
 
+    def deliver(self) -> None:
+        for proxy in self._proxies:
+            proxy.deliver()
+
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
         for proxy in self._proxies:

@@ -72,6 +72,9 @@ class SentinelProxy:
     def in_flight(self) -> int:
         return self._proxy.in_flight
 
+    def deliver(self) -> None:
+        self._proxy.deliver()
+
     async def __aenter__(self) -> Self:
         await self._proxy.__aenter__()
         monitor = ("SENTINEL", "MONITOR", self._name, "127.0.0.1", self._proxy.port, 1)

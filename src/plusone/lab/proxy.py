@@ -114,6 +114,11 @@ class Proxy:
         """Requests that are held back, or that the datastore has not yet answered."""
         return sum(link.in_flight for link in self._links)
 
+    def deliver(self) -> None:
+        """Let the requests that are being delayed go on now."""
+        for link in list(self._links):
+            link.deliver()
+
     async def __aenter__(self) -> Proxy:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Link(self).client, self.host, self.port)
@@ -167,6 +172,8 @@ class _Link:
         """Whether nothing was forwarded since the datastore's last reply: the client's next bytes begin a request."""
         self._reply_is_to_be_lost = False
         self._half_open = False
+        self._late: bytes | None = None
+        """The request that is being delayed."""
         self._held: list[bytes] | None = None
         """What the client sent behind a request that is being delayed."""
         self._release: asyncio.TimerHandle | None = None
@@ -225,8 +232,8 @@ class _Link:
                 self._half_open = True
                 return
             if fault == "delay":
-                self._held = []
-                self._release = asyncio.get_running_loop().call_later(self._delay, self._deliver, data)
+                self._held, self._late = [], data
+                self._release = asyncio.get_running_loop().call_later(self._delay, self.deliver)
                 return
             self._reply_is_to_be_lost = fault == "cut_after_request"
         self._forward(data)
@@ -235,9 +242,14 @@ class _Link:
     def _delay(self) -> float:
         return self._proxy._faults.delay_ms / 1000
 
-    def _deliver(self, data: bytes) -> None:
-        """The delay is over."""
-        self._forward(data)
+    def deliver(self) -> None:
+        """The delay, if there is one, is over."""
+        late, self._late = self._late, None
+        if late is None:
+            return
+        if self._release is not None:
+            self._release.cancel()
+        self._forward(late)
         self._release = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._deliver_rest)
 
     def _deliver_rest(self) -> None:

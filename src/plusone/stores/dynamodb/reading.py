@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from plusone.stores.dynamodb.item import Text
 from plusone.stores.dynamodb.keys import SHARDS, partition
 from plusone.stores.dynamodb.wire import Wire
 
+Answered = TypeVar("Answered")
 Key: TypeAlias = tuple[str, str]
 """Partition and sort key."""
 
@@ -73,6 +74,13 @@ async def items(wire: Wire, table: str, keys: Iterable[Key], *, strong: bool, se
     raise failure
 
 
+def _read(decode: Callable[[bytes], Answered], body: bytes) -> Answered:
+    try:
+        return decode(body)
+    except msgspec.DecodeError as error:
+        raise StoreUnavailable(f"DynamoDB: the answer to a question cannot be read: {error}") from error
+
+
 async def _get(wire: Wire, table: str, keys: Sequence[Key], *, strong: bool, sessions: bool) -> dict[Key, msgspec.Raw]:
     found: dict[Key, msgspec.Raw] = {}
     asked: dict[str, Any] = {"Keys": [_key(key) for key in keys], "ConsistentRead": strong}
@@ -80,7 +88,7 @@ async def _get(wire: Wire, table: str, keys: Sequence[Key], *, strong: bool, ses
         asked |= _PROJECTION
     while asked:
         body = msgspec.json.encode({"RequestItems": {table: asked}})
-        got = _decode_got(await wire.call("BatchGetItem", body))
+        got = _read(_decode_got, await wire.call("BatchGetItem", body))
         for raw in got.responses.get(table, ()):
             key = _decode_found(raw)
             found[key.p.text, key.n.text] = raw
@@ -132,7 +140,7 @@ async def _query(
     }
     if position.name is not None:
         request["ExclusiveStartKey"] = _key((shard, position.name))
-    return _decode_queried(await wire.call("Query", msgspec.json.encode(request)))
+    return _read(_decode_queried, await wire.call("Query", msgspec.json.encode(request)))
 
 
 def _key(key: Key) -> dict[str, Any]:

@@ -149,17 +149,22 @@ class Connections:
         for _ in endpoints:
             endpoint = endpoints[self._member % len(endpoints)]
             connection = Connection(self.settings, endpoint)
+            self._in_use.add(connection)  # from now on closing us closes it
             try:
                 await connection.introduce()
+                if connection not in self._in_use:
+                    raise StoreUnavailable("etcd: the store was closed meanwhile")
             except BaseException as failure:
+                self._in_use.discard(connection)
                 self._close(connection)
                 # Given up as well: whoever comes next must not wait for the same silent member.
                 self._member += 1
+                if isinstance(failure, asyncio.CancelledError) and not _cancelled():
+                    raise StoreUnavailable("etcd: the store was closed meanwhile") from None
                 if not isinstance(failure, StoreUnavailable | StoreRefused):
                     raise
                 failures.append(failure)
                 continue
-            self._in_use.add(connection)
             return connection
         raise next((failure for failure in failures if isinstance(failure, StoreRefused)), failures[-1])
 

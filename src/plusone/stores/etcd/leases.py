@@ -13,6 +13,7 @@ from typing import Final
 from aetcd import rpc
 
 from plusone.clock import Clock
+from plusone.errors import OutcomeUnknown, StoreUnavailable
 from plusone.stores.etcd.connections import Connections
 
 SHARED_SECONDS: Final = 60
@@ -34,7 +35,11 @@ class Leases:
         """A lease that lasts for the retention, for so many tokens more. Raises what `apply` would."""
         now = self._clock.elapsed()
         if self._left < tokens or now >= self._until:
-            granted = await self._connections.call("LeaseGrant", rpc.LeaseGrantRequest(TTL=self._seconds))
+            try:
+                granted = await self._connections.call("LeaseGrant", rpc.LeaseGrantRequest(TTL=self._seconds))
+            except OutcomeUnknown as error:
+                # Perhaps there is a lease that nobody uses; of the counters nothing was sent.
+                raise StoreUnavailable(str(error)) from error
             self._lease, self._until, self._left = granted.ID, now + SHARED_SECONDS, TOKENS_PER_LEASE
         self._left -= tokens
         return int(self._lease)

@@ -143,7 +143,11 @@ class EtcdStore:
         page: list[tuple[str, Record]] = []
         last = ""
         for counter in found.kvs:
-            last = records.counter_of(self._prefix, counter.key)
+            try:
+                last = records.counter_of(self._prefix, counter.key)
+            except UnicodeDecodeError:
+                _log.warning("%r is left out of a listing: no counter of ours", counter.key)
+                continue
             try:
                 record = records.decode(last, counter.value).record(now_ms)
             except CorruptRecord as error:

@@ -60,7 +60,7 @@ class Connections:
             except BaseException as error:
                 self._in_use.discard(connection)
                 connection.close()
-                if not isinstance(error, Exception):
+                if isinstance(error, PlusoneError) or not isinstance(error, Exception):
                     raise
                 raise self._translated(error, statements, len(found)) from error
             if connection in self._in_use:
@@ -103,8 +103,6 @@ class Connections:
             raise without_effect(error, self._title) from error
 
     def _translated(self, error: Exception, statements: Statements, answered: int) -> PlusoneError:
-        if isinstance(error, PlusoneError):
-            return error
         if statements[-1] != COMMIT:
             return without_effect(error, self._title)
         return translate(error, self._title, committing=answered == len(statements) - 1)

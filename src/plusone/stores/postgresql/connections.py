@@ -168,7 +168,7 @@ class Connections:
             driver = await asyncpg.connect(**self.arguments)
         except Exception as error:
             await asyncio.sleep(0)  # in which the socket that asyncpg gave up is closed
-            raise not_sent(error) from error
+            raise not_sent(error, host=self.arguments["host"]) from error
         link = Link(driver, self._schema, named=self.arguments["statement_cache_size"] > 0)
         try:
             await link.prepare(self._prepared)
