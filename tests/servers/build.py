@@ -2,9 +2,9 @@
 
     python -m tests.servers.build dynamodb mongo tidb
 
-A recipe is a folder of `recipes/`: a `pom.xml` with the server's Maven coordinates and a `Main.java` that starts it on 127.0.0.1, or
-a `go.mod` whose only tool is the server. What it builds lies in the cache under the recipe's hash, so that a recipe
-that changes builds anew. Standard library only: this runs before anything is installed.
+A recipe is a folder of `recipes/`: a `pom.xml` with the server's Maven coordinates and a `Main.java` that starts it on
+127.0.0.1, or a `go.mod` whose only tool is the server. What it builds lies in the cache under the recipe's hash, so
+that a recipe that changes builds anew. Standard library only: this runs before anything is installed.
 """
 
 from __future__ import annotations
