@@ -149,8 +149,8 @@ def markdown(table: Table) -> str:
         [
             *lines,
             "",
-            f"{table.increments:,} increments of one counter, by {table.callers} callers (one on MongoDB) that ask again until"
-            f" they are answered; of the replies {table.plain_lost:.0%} is lost after the datastore acted, of plusone's"
+            f"{table.increments:,} increments of one counter, by {table.callers} callers (one on MongoDB) that ask again"
+            f" until they are answered; of the replies {table.plain_lost:.0%} is lost after the datastore acted, of plusone's"
             f" {table.ours_lost:.0%}, since they are fewer. Errors that its callers saw: {errors}. Measured on"
             f" {table.measured} by `python -m bench.lost_replies`.",
         ]
