@@ -2,7 +2,7 @@
 
 python -m bench                                all, about fifteen minutes
 python -m bench --quick                        most of it, roughly, in a quarter of that
-python -m bench --only redis-hot redis-spread  some of them
+python -m bench --only redis-hot redis-spread  some of them; the others' last figures stay
 python -m bench --profile redis-hot            where our own time goes
 """
 
@@ -52,9 +52,9 @@ def main(arguments: Sequence[str]) -> int:
     for name, why in report.skipped.items():
         console.print(f"[bold red]{name} was not measured:[/] {why}")
     console.print(report.machine.sentence(), style="dim")
-    whole = not (options.only or options.quick or options.seconds)
-    if path := options.json or (_JSON if whole else None):
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    if path := options.json or (None if options.quick or options.seconds else _JSON):
+        saved = _joined(report) if options.only and path == _JSON else report
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(saved), indent=2) + b"\n")
     missed = [result.name for result in report.results if not result.met]
     return 1 if options.check and (missed or report.skipped) else 0
 
@@ -89,6 +89,18 @@ def _run(
     )
 
 
+def _joined(report: Report) -> Report:
+    """The run, and of the last one what it did not measure again; in the order of the entries."""
+    before = msgspec.json.decode(_JSON.read_bytes(), type=Report)
+    results = {result.name: result for result in (*before.results, *report.results)}
+    return msgspec.structs.replace(
+        report,
+        command="python -m bench",
+        results=[results[entry.name] for entry in ENTRIES if entry.name in results],
+        skipped={name: why for name, why in (before.skipped | report.skipped).items() if name not in results},
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure plusone against its peers.")
     names = [entry.name for entry in ENTRIES]
@@ -99,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--patience", type=float, default=3.0, help=patience)
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target was missed")
     parser.add_argument("--profile", choices=names, metavar="NAME", help="profile our side of one entry instead")
-    parser.add_argument("--json", type=Path, help=f"where to save the run (default {_JSON}, of whole runs)")
+    parser.add_argument("--json", type=Path, help=f"where to save the run (default {_JSON}, but of no hasty run)")
     return parser
 
 
