@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.docs import ROOT
-
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "datastores.md").read_text(encoding="utf-8")
 STORES = ROOT / "src" / "plusone" / "stores"
 
