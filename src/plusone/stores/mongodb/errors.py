@@ -110,6 +110,7 @@ _CAUSES: Final = (
     ("No replica set members", StoreUnavailable, "see replica_set in the store URL, and that the set has a primary"),
     ("connection closed", StoreUnavailable, _HUNG_UP),
     ("Connection is closed", StoreUnavailable, _HUNG_UP),
+    ("connection is already closed", StoreUnavailable, _HUNG_UP),
     ("SSL handshake failed", StoreUnavailable, _SILENT),
     ("No servers found yet", StoreUnavailable, _SILENT),
     (
