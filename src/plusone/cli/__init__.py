@@ -6,6 +6,7 @@ What takes long to import is imported by the command that needs it, so that help
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import shlex
 import sys
@@ -274,6 +275,11 @@ def version(as_json: Json = False) -> None:
         print_json({"version": plusone.__version__})
     else:
         typer.echo(f"plusone {plusone.__version__}")
+
+
+for _module in ("verifying", "comparing", "reporting", "costing"):
+    if (Path(__file__).parent / f"{_module}.py").exists():
+        importlib.import_module(f"plusone.cli.{_module}").register(app)
 
 
 def main() -> None:
