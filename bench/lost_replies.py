@@ -25,7 +25,8 @@ import plusone
 from bench.datastores import PLAIN
 from bench.plain import Plain
 from bench.servers import Missing
-from plusone.lab.proxy import Faults, Proxy
+from plusone.lab.faults import Faults
+from plusone.lab.proxy import Proxy
 
 JSON: Final = Path("docs/lost-replies.json")
 INCREMENTS: Final = 5_000

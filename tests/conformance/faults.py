@@ -22,7 +22,7 @@ from typing import Final, Protocol, TypeAlias
 from plusone import Counters
 from plusone.clock import Clock
 from plusone.errors import PlusoneError
-from plusone.lab.proxy import Event, Fault, Faults
+from plusone.lab.faults import Event, Fault, Faults
 from plusone.statistics import Limits
 from plusone.stores.protocol import Answer, GuardedAdd, Store
 from plusone.stores.registry import make_store

@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("redis")
 
 import plusone
-from plusone.lab.proxy import Faults, Proxy
+from plusone.lab.faults import Faults
+from plusone.lab.proxy import Proxy
 from tests.servers.redis import redis_server, skip_without_redis, url_of
 
 skip_without_redis(own=True)

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from plusone.errors import ConfigurationError
-from plusone.lab.proxy import Event, Fault, Faults, Proxy
+from plusone.lab.faults import Event, Fault, Faults
+from plusone.lab.proxy import Proxy
 
 
 class Echo:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from redis.cluster import ClusterNode, RedisCluster
 
-from plusone.lab.proxy import Event, Faults, Proxy
+from plusone.lab.faults import Event, Faults
+from plusone.lab.proxy import Proxy
 from plusone.stores.redis.cluster_store import RedisClusterStore
 from plusone.stores.registry import StoreURL
 from tests.conformance.harness import store_of

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import msgspec
 from redis import Redis, Sentinel
 
-from plusone.lab.proxy import Faults, Proxy
+from plusone.lab.faults import Faults
+from plusone.lab.proxy import Proxy
 from plusone.stores.redis.sentinel import RedisSentinelStore
 from plusone.stores.registry import StoreURL
 from tests.conformance.harness import store_of

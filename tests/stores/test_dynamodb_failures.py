@@ -16,7 +16,8 @@ import pytest
 pytest.importorskip("aiobotocore")
 
 from plusone.errors import OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
-from plusone.lab.proxy import Faults, Proxy
+from plusone.lab.faults import Faults
+from plusone.lab.proxy import Proxy
 from plusone.stores.dynamodb import table
 from plusone.stores.protocol import Answer
 from tests.conformance.harness import add, apply, asynchronous, opened, state, with_tokens

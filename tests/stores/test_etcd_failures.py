@@ -17,7 +17,8 @@ from aetcd import rpc
 
 from plusone import Counters
 from plusone.errors import OutcomeUnknown, StoreRefused, StoreUnavailable
-from plusone.lab.proxy import Faults, Proxy
+from plusone.lab.faults import Faults
+from plusone.lab.proxy import Proxy
 from plusone.statistics import Limits
 from plusone.stores.etcd.store import EtcdStore
 from plusone.stores.protocol import Answer

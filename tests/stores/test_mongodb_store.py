@@ -24,7 +24,8 @@ from pymongo.collection import Collection
 from pymongo.errors import ServerSelectionTimeoutError
 
 from plusone.errors import CorruptRecord, OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
-from plusone.lab.proxy import Faults, Proxy
+from plusone.lab.faults import Faults
+from plusone.lab.proxy import Proxy
 from plusone.stores.mongodb.store import ATTEMPTS, MongoDBStore
 from plusone.stores.protocol import Answer, TokenWrite
 from plusone.types import MAX
