@@ -152,6 +152,14 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     rate: float
     """Operations per second that were asked for."""
     achieved: float
+    """Operations per second that were answered while the load lasted; less than `rate` where it was too much."""
+    unsent: int = 0
+    """Operations that were due and never sent, since all connections were busy. They count as having waited until the
+    end."""
+    errors: int = 0
+    """Operations that failed. They have no latency."""
+    lag_p99_us: float = 0.0
+    """By how much the load generator itself was late: that much of a latency may be its own."""
     p50_us: float
     p95_us: float
     p99_us: float

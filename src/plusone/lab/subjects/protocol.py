@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -37,6 +37,16 @@ class Counting(Protocol):
         ...
 
 
+@runtime_checkable
+class CountsWrites(Protocol):
+    """A connected subject that combines increments, and counts what it really writes."""
+
+    @property
+    def writes(self) -> int:
+        """Writes that the datastore applied since it was connected."""
+        ...
+
+
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """A way of counting on some datastores."""
 
@@ -53,6 +63,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it has a maximum. One that has none is only asked without."""
     retried: bool = True
     """Whether a caller that gets an error asks again until it is answered, as people do. Else its doubt is recorded."""
+    writes: float | None = 1.0
+    """Writes to the datastore that an increment takes; None where it cannot be told, or where `CountsWrites` tells."""
     weaknesses: frozenset[Violation] = frozenset()
     """What `verify` finds: nothing else, and each of them."""
     connect: Callable[[str], AbstractAsyncContextManager[Counting]]
