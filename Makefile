@@ -63,11 +63,11 @@ plain: .venv/dev
 servers: .venv/dev
 	@tools/install-servers redis-server mariadb-server:mariadbd 'postgresql:/usr/lib/postgresql/*/bin/postgres' \
 		etcd-server:etcd maven:mvn default-jdk-headless:javac
-	@$(BIN)/python -m tests.servers.build dynamodb mongo
+	@$(BIN)/python -m plusone.lab.servers.build dynamodb mongo
 
 # TiDB from its sources: 7 to 13 minutes and 4.5 GB of Go's caches, once.
 tidb: .venv/dev
-	@$(BIN)/python -m tests.servers.build tidb
+	@$(BIN)/python -m plusone.lab.servers.build tidb
 
 constraints: .venv/dev
 	@{ head -1 constraints.txt; $(BIN)/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.new

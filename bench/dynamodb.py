@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from bench import servers
 from bench.plain import Plain
+from plusone.lab.servers import dynamodb
 
 _CONNECTIONS: Final = 32
 _REGION: Final = "eu-central-1"
@@ -67,17 +68,11 @@ async def _connect(url: str) -> AsyncIterator[_AioBotocore]:
 
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
-    # Its recipe is the tests', and so is the way to start it.
-    from tests.servers import build
-    from tests.servers.dynamodb import dynamodb_server, url_of
-
-    try:
-        build.folder("dynamodb")
-    except build.Unavailable as unavailable:
-        raise servers.Missing(str(unavailable)) from unavailable
+    if reason := dynamodb.missing():
+        raise servers.Missing(reason)
     # What is measured is meant to get warm: with the JVM's own choice of compilers.
-    with dynamodb_server(java=()) as server:
-        yield url_of(server)
+    with dynamodb.dynamodb_server(java=()) as server:
+        yield dynamodb.url_of(server)
 
 
 PLAIN: Final = Plain("dynamodb", "DynamoDB Local, in memory", "aiobotocore `update_item` with `ADD`", _server, _connect)

@@ -10,6 +10,7 @@ import aetcd
 
 from bench import servers
 from bench.plain import Plain
+from plusone.lab.servers import etcd
 
 
 class _Aetcd:
@@ -44,13 +45,10 @@ async def _connect(url: str) -> AsyncIterator[_Aetcd]:
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
     """Three members; the URL names the first of them."""
-    # How to start them is the tests' to know.
-    from tests.servers.etcd import HAS_ETCD, etcd_cluster, url_of
-
-    if not HAS_ETCD:
-        raise servers.Missing("etcd is not installed (apt-get install etcd-server)")
-    with etcd_cluster() as members:
-        yield url_of(members[0])
+    if reason := etcd.missing():
+        raise servers.Missing(reason)
+    with etcd.etcd_cluster() as members:
+        yield etcd.url_of(members[0])
 
 
 PLAIN = Plain("etcd", "etcd, three members", "aetcd get, then put if unchanged", _server, _connect)

@@ -1,4 +1,4 @@
-"""Momento, by the emulator of the tests: the real wire types over gRPC, with gRPC's defaults. Momento was not run."""
+"""Momento, by the lab's emulator: the real wire types over gRPC, with gRPC's defaults. Momento was not run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import grpc.aio
 
+from bench import servers
 from bench.plain import Plain
+from plusone.lab.servers import momento
 from plusone.stores.momento.wire import ScsStub, cache
 
 _DAY_MS: Final = 86_400_000
@@ -36,20 +38,17 @@ class _Increment:
 
 @contextlib.asynccontextmanager
 async def _connect(url: str) -> AsyncIterator[_Increment]:
-    from tests.servers.momento import API_KEY
-
     parts = urlsplit(url)
     async with grpc.aio.insecure_channel(dict(parse_qsl(parts.query))["endpoint"]) as channel:
-        yield _Increment(ScsStub(channel), (("authorization", API_KEY), ("cache", parts.netloc)))
+        yield _Increment(ScsStub(channel), (("authorization", momento.API_KEY), ("cache", parts.netloc)))
 
 
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
-    # The emulator is the tests', and so is the way to start it.
-    from tests.servers.momento import api_key, momento_emulator, url_of
-
-    with momento_emulator() as server, api_key():
-        yield url_of(server)
+    if reason := momento.missing():
+        raise servers.Missing(reason)
+    with momento.momento_emulator() as server, momento.api_key():
+        yield momento.url_of(server)
 
 
 PLAIN = Plain("momento", "an emulator of Momento, in memory", "Momento's `Increment`", _server, _connect)

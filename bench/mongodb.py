@@ -11,6 +11,7 @@ from pymongo import AsyncMongoClient, ReturnDocument
 
 from bench import servers
 from bench.plain import CALLERS, Plain
+from plusone.lab.servers import mongo
 
 
 class _PyMongo:
@@ -37,16 +38,10 @@ async def _connect(url: str) -> AsyncIterator[_PyMongo]:
 
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
-    # Its recipe is the tests', and so is the way to start it.
-    from tests.servers import build
-    from tests.servers.mongo import mongo_server, url_of
-
-    try:
-        build.folder("mongo")
-    except build.Unavailable as unavailable:
-        raise servers.Missing(str(unavailable)) from unavailable
-    with mongo_server(keeps=True) as server:
-        yield url_of(server)
+    if reason := mongo.missing():
+        raise servers.Missing(reason)
+    with mongo.mongo_server(keeps=True) as server:
+        yield mongo.url_of(server)
 
 
 PLAIN = Plain(

@@ -11,6 +11,7 @@ import asyncmy
 
 from bench import servers
 from bench.plain import Plain
+from plusone.lab.servers import mariadb, tidb
 
 _CONNECTIONS: Final = 32
 _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS plain (name VARCHAR(255) NOT NULL PRIMARY KEY, value BIGINT NOT NULL)"
@@ -57,28 +58,18 @@ async def _connect(url: str) -> AsyncIterator[_Asyncmy]:
 
 @contextlib.contextmanager
 def _mariadb() -> Iterator[str]:
-    # How to start it is the tests' to know.
-    from tests.servers.mariadb import HAS_MARIADB, mariadb_server, url_of
-    from tests.servers.mysql import own_database
-
-    if not HAS_MARIADB:
-        raise servers.Missing("mariadbd is not installed (apt-get install mariadb-server)")
-    with mariadb_server() as server, own_database(url_of(server)) as url:
-        yield url
+    if reason := mariadb.missing():
+        raise servers.Missing(reason)
+    with mariadb.mariadb_server() as server:
+        yield mariadb.url_of(server)
 
 
 @contextlib.contextmanager
 def _tidb() -> Iterator[str]:
-    from tests.servers import build
-    from tests.servers.mysql import own_database
-    from tests.servers.tidb import tidb_server, url_of
-
-    try:
-        build.folder("tidb")
-    except build.Unavailable as unavailable:
-        raise servers.Missing(str(unavailable)) from unavailable
-    with tidb_server() as server, own_database(url_of(server)) as url:
-        yield url
+    if reason := tidb.missing():
+        raise servers.Missing(reason)
+    with tidb.tidb_server() as server:
+        yield tidb.url_of(server)
 
 
 _RECIPE: Final = "asyncmy `INSERT … ON DUPLICATE KEY UPDATE`"

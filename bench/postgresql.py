@@ -11,6 +11,7 @@ import asyncpg
 
 from bench import servers
 from bench.plain import Plain
+from plusone.lab.servers import postgresql
 
 _CONNECTIONS: Final = 32
 _SCHEMA: Final = (
@@ -43,13 +44,10 @@ async def _connect(url: str) -> AsyncIterator[_Asyncpg]:
 
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
-    # How to start it is the tests' to know.
-    from tests.servers.postgresql import HAS_POSTGRESQL_SERVER, postgresql_server, url_of
-
-    if not HAS_POSTGRESQL_SERVER:
-        raise servers.Missing("postgres is not installed (apt-get install postgresql)")
-    with postgresql_server() as server:
-        yield url_of(server, sslmode="disable")
+    if reason := postgresql.missing():
+        raise servers.Missing(reason)
+    with postgresql.postgresql_server() as server:
+        yield postgresql.url_of(server, sslmode="disable")
 
 
 PLAIN: Final = Plain("postgresql", "PostgreSQL, every commit flushed", "asyncpg upsert", _server, _connect)

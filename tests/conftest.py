@@ -8,11 +8,15 @@ from typing import Final, TypeVar
 
 import pytest
 
+from plusone.lab.processes import choose_ports
 from tests.conformance.reasons import is_registered
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 NOTHING_MAY_BE_SKIPPED: Final = bool(os.environ.get("PLUSONE_TEST_SKIP_NOTHING"))
+
+# Test processes that run side by side choose among ports of their own.
+choose_ports(int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,11 +8,12 @@ import pytest
 
 pytest.importorskip("aiobotocore")
 
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.dynamodb import dynamodb_server, url_of
 from tests.conformance.crashes import Crashing, CrashSuite
 from tests.conformance.faults import FaultSuite, IsApply
 from tests.conformance.suite import ConformanceSuite
-from tests.servers.dynamodb import HAS_DYNAMODB, dynamodb_server, own_table, shared_url, skip_without_dynamodb, url_of
-from tests.servers.process import ServerProcess
+from tests.servers.dynamodb import HAS_DYNAMODB, own_table, shared_url, skip_without_dynamodb
 
 skip_without_dynamodb()
 

@@ -8,11 +8,12 @@ import pytest
 
 pytest.importorskip("aetcd")
 
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.etcd import etcd_server, url_of
 from tests.conformance.crashes import Crashing, CrashSuite
 from tests.conformance.faults import FaultSuite, IsApply
 from tests.conformance.suite import ConformanceSuite
-from tests.servers.etcd import etcd_server, own_prefix, shared_url, skip_without_etcd, url_of
-from tests.servers.process import ServerProcess
+from tests.servers.etcd import own_prefix, shared_url, skip_without_etcd
 
 skip_without_etcd()
 

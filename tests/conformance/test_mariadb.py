@@ -8,10 +8,11 @@ import pytest
 
 pytest.importorskip("asyncmy")
 
+from plusone.lab.servers.mariadb import mariadb_server, url_of
 from tests.conformance.crashes import Crashing, CrashSuite
 from tests.conformance.faults import FaultSuite, IsApply
 from tests.conformance.suite import ConformanceSuite
-from tests.servers.mariadb import HAS_MARIADB, mariadb_server, shared_url, skip_without_mariadb, url_of
+from tests.servers.mariadb import HAS_MARIADB, shared_url, skip_without_mariadb
 from tests.servers.mysql import own_database, own_place
 
 skip_without_mariadb()

@@ -9,11 +9,12 @@ import pytest
 pytest.importorskip("grpc")
 pytest.importorskip("google.protobuf")
 
+from plusone.lab.servers.momento import api_key, momento_emulator, url_of
 from plusone.stores.momento.blob import MAGIC
 from tests.conformance.crashes import Crashing, CrashSuite
 from tests.conformance.faults import FaultSuite, IsApply
 from tests.conformance.suite import ConformanceSuite
-from tests.servers.momento import api_key, momento_emulator, own_prefix, shared_url, url_of
+from tests.servers.momento import own_prefix, shared_url
 
 
 @pytest.fixture(scope="module")

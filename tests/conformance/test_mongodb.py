@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("pymongo")
 
+from plusone.lab.servers.mongo import url_of
 from tests.conformance.crashes import Crashing, CrashSuite
 from tests.conformance.faults import FaultSuite, IsApply
 from tests.conformance.suite import ConformanceSuite
@@ -18,7 +19,6 @@ from tests.servers.mongo import (
     own_collection,
     shared_url,
     skip_without_mongo,
-    url_of,
 )
 
 skip_without_mongo()

@@ -8,16 +8,15 @@ import pytest
 
 pytest.importorskip("asyncpg")
 
+from plusone.lab.servers.postgresql import postgresql_server, url_of
 from tests.conformance.crashes import Crashing, CrashSuite
 from tests.conformance.faults import FaultSuite, IsApply
 from tests.conformance.suite import ConformanceSuite
 from tests.servers.postgresql import (
     HAS_POSTGRESQL_SERVER,
     own_schema,
-    postgresql_server,
     shared_url,
     skip_without_postgresql,
-    url_of,
 )
 
 skip_without_postgresql()

@@ -8,18 +8,11 @@ import pytest
 
 pytest.importorskip("redis")
 
+from plusone.lab.servers.redis import redis_replica, redis_server, url_of
 from tests.conformance.crashes import Crashing, CrashSuite
 from tests.conformance.faults import FaultSuite, IsApply
 from tests.conformance.suite import ConformanceSuite
-from tests.servers.redis import (
-    HAS_REDIS_SERVER,
-    own_prefix,
-    redis_replica,
-    redis_server,
-    shared_url,
-    skip_without_redis,
-    url_of,
-)
+from tests.servers.redis import HAS_REDIS_SERVER, own_prefix, shared_url, skip_without_redis
 
 skip_without_redis()
 

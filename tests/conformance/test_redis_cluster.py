@@ -8,11 +8,13 @@ import pytest
 
 pytest.importorskip("redis")
 
+from plusone.lab.processes import Together
+from plusone.lab.servers.redis_cluster import ClusterProxy, redis_cluster, url_of
 from tests.conformance.crashes import Crashing, CrashSuite
 from tests.conformance.faults import FaultSuite, IsApply, Proxied
 from tests.conformance.suite import ConformanceSuite
 from tests.servers.redis import HAS_REDIS_SERVER, skip_without_redis
-from tests.servers.redis_cluster import USERS_URL, ClusterProxy, Together, own_prefix, redis_cluster, shared_url, url_of
+from tests.servers.redis_cluster import USERS_URL, own_prefix, shared_url
 
 skip_without_redis(own=USERS_URL is None)
 

@@ -9,10 +9,11 @@ import pytest
 
 pytest.importorskip("redis")
 
+from plusone.lab.servers.redis_sentinel import SentinelProxy, SentinelSet, sentinel_set
 from tests.conformance.faults import FaultSuite, IsApply, Proxied
 from tests.conformance.suite import ConformanceSuite
 from tests.servers.redis import skip_without_redis
-from tests.servers.redis_sentinel import USERS_URL, SentinelProxy, SentinelSet, own_prefix, sentinel_set, shared_url
+from tests.servers.redis_sentinel import USERS_URL, own_prefix, shared_url
 
 skip_without_redis(own=USERS_URL is None)
 

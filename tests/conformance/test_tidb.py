@@ -8,11 +8,12 @@ import pytest
 
 pytest.importorskip("asyncmy")
 
+from plusone.lab.servers.tidb import tidb_server, url_of
 from tests.conformance.crashes import Crashing, CrashSuite
 from tests.conformance.faults import FaultSuite, IsApply
 from tests.conformance.suite import ConformanceSuite
 from tests.servers.mysql import own_database, own_place
-from tests.servers.tidb import HAS_TIDB, shared_url, skip_without_tidb, tidb_server, url_of
+from tests.servers.tidb import HAS_TIDB, shared_url, skip_without_tidb
 
 skip_without_tidb()
 

@@ -11,7 +11,8 @@ pytest.importorskip("redis")
 import plusone
 from plusone.lab.faults import Faults
 from plusone.lab.proxy import Proxy
-from tests.servers.redis import redis_server, skip_without_redis, url_of
+from plusone.lab.servers.redis import redis_server, url_of
+from tests.servers.redis import skip_without_redis
 
 skip_without_redis(own=True)
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import pytest
-
-from tests.servers import build
 
 Server = TypeVar("Server")
 
@@ -18,22 +15,6 @@ Server = TypeVar("Server")
 def users_url(name: str) -> str | None:
     """The user's own server, as `PLUSONE_TEST_<name>_URL` says."""
     return os.environ.get(_variable(name))
-
-
-def not_installed(package: str, *programs: str, path: str | None = None) -> str | None:
-    """Why a server of these programs cannot be started; None if it can."""
-    if all(shutil.which(program, path=path) for program in programs):
-        return None
-    return f"{programs[0]} is not installed: apt-get install {package}"
-
-
-def not_built(recipe: str) -> str | None:
-    """Why the server of this recipe cannot be started; None if it can."""
-    try:
-        build.folder(recipe)
-    except build.Unavailable as unavailable:
-        return str(unavailable)
-    return None
 
 
 def skip_without(name: str, missing: str | None, *, own: bool = False) -> None:

@@ -1,29 +1,27 @@
-"""Servers of MongoDB's protocol for tests (mongo-java-server), or the user's own at `PLUSONE_TEST_MONGODB_URL`."""
+"""mongo-java-server for tests, or the user's own server at `PLUSONE_TEST_MONGODB_URL`."""
 
 from __future__ import annotations
 
 import gc
 import secrets
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers import mongo
+from plusone.lab.servers.mongo import url_of
 from plusone.stores.mongodb.store import MongoDBStore
 from tests.conformance.harness import store_of
-from tests.servers import build
-from tests.servers.available import not_built, shared, skip_without
-from tests.servers.process import ServerProcess
+from tests.servers.available import shared, skip_without
 
-_MISSING: Final = not_built("mongo")
-CAN_START: Final = _MISSING is None
-skip_without_mongo: Final = partial(skip_without, "MONGODB", _MISSING)
+CAN_START: Final = mongo.missing() is None
+skip_without_mongo: Final = partial(skip_without, "MONGODB", mongo.missing())
 store_at: Final = partial(store_of, MongoDBStore)
 FORGOTTEN_SOCKETS: Final = pytest.mark.filterwarnings(
     "ignore:unclosed <socket:ResourceWarning",
@@ -32,26 +30,12 @@ FORGOTTEN_SOCKETS: Final = pytest.mark.filterwarnings(
 """PyMongo leaves a socket to the garbage collector when it is cancelled while connecting, as when it is closed."""
 
 
-def mongo_server(*, keeps: bool = False) -> ServerProcess:
-    """With `keeps`, what it acknowledged survives the end of its process; else the last second may be lost."""
-
-    def command(port: int, folder: Path) -> Sequence[str]:
-        built = build.folder("mongo")
-        java = ("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-        return (*java, "-cp", f"{built}/lib/*:{built}", "Main", str(port), str(folder / "data"), _commits(keeps))
-
-    return _Server("mongo-java-server", command, _answers)
-
-
-class _Server(ServerProcess):
-    def close(self) -> None:
-        super().close()
-        # What PyMongo forgot is found here, where it is known of, and not in some later test.
-        gc.collect()
-
-
-def _commits(keeps: bool) -> str:
-    return "each" if keeps else "second"
+@contextmanager
+def mongo_server(*, keeps: bool = False) -> Iterator[ServerProcess]:
+    """The lab's. What PyMongo forgot is found behind it, where it is known of, and not in some later test."""
+    with mongo.mongo_server(keeps=keeps) as server:
+        yield server
+    gc.collect()
 
 
 @contextmanager
@@ -60,11 +44,6 @@ def shared_url() -> Iterator[str]:
     with shared("MONGODB", mongo_server, url_of) as url:
         yield url
         gc.collect()
-
-
-def url_of(server: ServerProcess, **parameters: str | int) -> str:
-    query = "&".join(f"{name}={value}" for name, value in parameters.items())
-    return f"mongodb://127.0.0.1:{server.port}/plusone" + (f"?{query}" if query else "")
 
 
 def own_collection(url: str) -> Generator[str]:
@@ -78,13 +57,3 @@ def own_collection(url: str) -> Generator[str]:
 def client(url: str) -> MongoClient[dict[str, Any]]:
     """PyMongo's own client, for what a test does beside the store."""
     return MongoClient(url.partition("?")[0].rpartition("/")[0])
-
-
-def _answers(port: int) -> bool:
-    try:
-        probe: MongoClient[dict[str, Any]]
-        with MongoClient("127.0.0.1", port, serverSelectionTimeoutMS=500) as probe:
-            probe.admin.command("ping")
-    except PyMongoError:
-        return False
-    return True

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from plusone.clock import Clock
@@ -16,18 +15,6 @@ from plusone.stores.mysql.settings import Settings
 from plusone.stores.mysql.store import MySQLStore
 from plusone.stores.registry import StoreURL, make_store
 from tests.conformance.harness import DAY_MS
-
-_GREETING_VERSION: Final = 10
-
-
-def greets(port: int) -> bool:
-    """Whether a server of this protocol takes connections there."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            greeting = connection.recv(5)
-    except OSError:
-        return False
-    return len(greeting) == 5 and greeting[4] == _GREETING_VERSION
 
 
 @contextmanager

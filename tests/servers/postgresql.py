@@ -1,183 +1,30 @@
-"""Real PostgreSQL servers for tests, or the user's own at `PLUSONE_TEST_POSTGRESQL_URL`.
-
-Ours order text as people do, and live in a time zone of their own: what depends on either shows.
-"""
+"""PostgreSQL for tests, or the user's own at `PLUSONE_TEST_POSTGRESQL_URL`."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-import shutil
-import signal
-import subprocess
-import time
-from collections.abc import AsyncIterator, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Generator
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 
+from plusone.lab.servers.postgresql import missing, postgresql_server, url_of
 from plusone.stores.postgresql.store import PostgreSQLStore
 from plusone.stores.registry import StoreURL
 from tests.conformance.harness import store_of
 from tests.servers.available import shared, skip_without
-from tests.servers.process import ENDS_WITHIN_SECONDS, ServerProcess
 
-USER: Final = "postgres"
-PASSWORD: Final = "p@ss/word"
-_QUOTED_PASSWORD: Final = "p%40ss%2Fword"
-_INSTALL: Final = (
-    "PostgreSQL is not installed: apt-get install postgresql (as root there must be a user postgres or nobody, for"
-    " PostgreSQL does not run as root)"
-)
-
-
-def _programs() -> Path | None:
-    """The folder of the newest installed version's programs."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    beside = shutil.which("initdb")
-    return found[-1].parent if found else Path(beside).parent if beside else None
-
-
-PROGRAMS: Final = _programs()
-HAS_POSTGRESQL_SERVER: Final = PROGRAMS is not None
-skip_without_postgresql: Final = partial(skip_without, "POSTGRESQL", None if HAS_POSTGRESQL_SERVER else _INSTALL)
+HAS_POSTGRESQL_SERVER: Final = missing() is None
+skip_without_postgresql: Final = partial(skip_without, "POSTGRESQL", missing())
 store_at: Final = partial(store_of, PostgreSQLStore)
-
-
-class PostgreSQLProcess(ServerProcess):
-    """The server and the processes it starts, each of which is a session of its own and gets no signal of the group."""
-
-    stop_signal = signal.SIGINT  # "fast": it does not wait for its clients
-
-    def kill(self) -> None:
-        self.pause()  # so that it starts no more of them
-        processes = self._processes()
-        self._signal(signal.SIGKILL)
-        assert self._process is not None
-        self._process.wait(ENDS_WITHIN_SECONDS)
-        # While one of them lives, the next server does not start.
-        deadline = time.monotonic() + ENDS_WITHIN_SECONDS
-        while any(_parent(process) is not None for process in processes):
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-
-    def _signal(self, number: signal.Signals) -> None:
-        for process in self._processes():
-            with suppress(ProcessLookupError):
-                os.kill(process, number)
-
-    def _processes(self) -> Sequence[int]:
-        """The server first, then those that it started."""
-        numbers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-        return [self.pid, *(number for number in numbers if _parent(number) == self.pid)]
-
-
-def _parent(process: int) -> int | None:
-    """The process that started this one; None if it has ended."""
-    try:
-        state, parent = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[:2]
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if state == "Z" else int(parent)
-
-
-def postgresql_server(*settings: str, files: Mapping[str, str] | None = None) -> PostgreSQLProcess:
-    """A PostgreSQL that is durable as its defaults are; `settings` are of the form name=value.
-
-    With `files`, which are its key and certificate, it speaks TLS.
-    """
-    tls = ("ssl=on",) if files else ()
-
-    def command(port: int, folder: Path) -> Sequence[str]:
-        if not (folder / "data").exists():
-            _initialise(folder)
-            for name, text in (files or {}).items():
-                _write(folder / "data" / name, text)
-        return _command(port, folder, (*tls, *settings))
-
-    return PostgreSQLProcess("postgresql", command, _is_ready, _system_user())
-
-
-def postgresql_standby(primary: ServerProcess) -> PostgreSQLProcess:
-    """A standby that follows `primary`."""
-
-    def command(port: int, folder: Path) -> Sequence[str]:
-        if not (folder / "data").exists():
-            source = f"host=127.0.0.1 port={primary.port} user={USER} password='{PASSWORD}'"
-            _run(folder, "pg_basebackup", "-D", "data", "-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", source)
-        return _command(port, folder, ())
-
-    return PostgreSQLProcess("postgresql-standby", command, _is_ready, _system_user())
-
-
-def _system_user() -> str | None:
-    """As whom it runs: as ourselves, but never as root."""
-    if os.getuid() != 0:
-        return None
-    names = {line.partition(":")[0] for line in Path("/etc/passwd").read_text().splitlines()}
-    return "postgres" if "postgres" in names else "nobody"
-
-
-def _write(path: Path, text: str) -> None:
-    """A file that only the server's user may read."""
-    path.touch(mode=0o600)
-    path.write_text(text)
-    if (user := _system_user()) is not None:
-        shutil.chown(path, user)
-
-
-def _initialise(folder: Path) -> None:
-    """A cluster that orders text as English does, and asks everybody for a password."""
-    passwords = folder / "password"
-    passwords.write_text(PASSWORD)
-    passwords.chmod(0o644)
-    names = ("-U", USER, "--pwfile", "password", "-A", "scram-sha-256")
-    order = ("-E", "UTF8", "--locale", "C.UTF-8", "--locale-provider", "icu", "--icu-locale", "en-US")
-    _run(folder, "initdb", "-D", "data", "--no-sync", *names, *order)
-
-
-def _command(port: int, folder: Path, settings: Sequence[str]) -> Sequence[str]:
-    assert PROGRAMS is not None
-    own = ("listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={folder}")
-    places = ("timezone=Asia/Kathmandu", "log_timezone=UTC", "datestyle=sql, dmy")
-    options = [option for setting in (*own, *places, *settings) for option in ("-c", setting)]
-    return (str(PROGRAMS / "postgres"), "-D", str(folder / "data"), *options)
-
-
-def _run(folder: Path, program: str, *arguments: str) -> None:
-    assert PROGRAMS is not None
-    command = [str(PROGRAMS / program), *arguments]
-    done = subprocess.run(
-        command, cwd=folder, user=_system_user(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert done.returncode == 0, f"{program} failed:\n{done.stdout}"
-
-
-def _is_ready(port: int) -> bool:
-    assert PROGRAMS is not None
-    command = [str(PROGRAMS / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-t", "1"]
-    return subprocess.run(command).returncode == 0
 
 
 def shared_url() -> AbstractContextManager[str]:
     """The URL of a server for many tests: the user's, or one that is started."""
     return shared("POSTGRESQL", postgresql_server, url_of)
-
-
-def url_of(
-    server: ServerProcess,
-    *,
-    user: str = f"{USER}:{_QUOTED_PASSWORD}",
-    host: str = "127.0.0.1",
-    database: str = "postgres",
-    **parameters: str | int,
-) -> str:
-    query = "&".join(f"{name}={value}" for name, value in parameters.items())
-    return f"postgresql://{user}@{host}:{server.port}/{database}" + (f"?{query}" if query else "")
 
 
 def own_schema(url: str) -> Generator[str]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.servers.process import ServerProcess
+from plusone.lab.processes import ServerProcess
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 

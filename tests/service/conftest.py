@@ -8,7 +8,7 @@ from itertools import count
 import httpx
 import pytest
 
-from tests.servers.process import ServerProcess
+from plusone.lab.processes import ServerProcess
 from tests.service.running import Running
 
 _numbers = count()
@@ -51,7 +51,8 @@ def name() -> str:
 @pytest.fixture
 def redis() -> Iterator[ServerProcess]:
     """A Redis of the test's own, which keeps nothing on disk."""
-    from tests.servers.redis import redis_server, skip_without_redis
+    from plusone.lab.servers.redis import redis_server
+    from tests.servers.redis import skip_without_redis
 
     skip_without_redis(own=True)
     with redis_server() as server:

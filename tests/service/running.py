@@ -15,7 +15,7 @@ from types import TracebackType
 import httpx
 
 from plusone.config import ENVIRONMENT_PREFIX, WITHOUT_PREFIX
-from tests.servers.process import free_port
+from plusone.lab.processes import free_port
 
 COMMAND = Path(sys.executable).with_name("plusone")
 MEMORY = '[stores]\ndefault = "memory://"\n'

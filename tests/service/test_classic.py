@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from plusone.config import Settings
+from plusone.lab.processes import ServerProcess
 from plusone.service.classic import CLASSIC_STORES
 from plusone.service.stores import Stores
-from tests.servers.process import ServerProcess
 from tests.service.running import Running
 from tests.service.test_system import samples
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 import plusone
-from tests.servers.process import ServerProcess
+from plusone.lab.processes import ServerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 CURL = re.compile(r"^\$ curl -X (\w+) localhost:8000(\S+)\n(.*)$", re.MULTILINE)

@@ -14,8 +14,8 @@ import pytest
 
 from plusone.config import Settings
 from plusone.errors import ConfigurationError
+from plusone.lab.processes import free_port
 from plusone.service.run import serve
-from tests.servers.process import free_port
 from tests.service.running import COMMAND, Running, clean_environment
 from tests.service.test_system import samples
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.servers.process import free_port
+from plusone.lab.processes import free_port
 from tests.service.running import COMMAND, Running, clean_environment
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from plusone.config import Settings
 from plusone.errors import Closed, ConfigurationError, StoreUnavailable
+from plusone.lab.processes import free_port
 from plusone.service.stores import Stores
-from tests.servers.process import free_port
 
 
 def open_files(path: Path) -> list[str]:

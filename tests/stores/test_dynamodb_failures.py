@@ -17,12 +17,13 @@ pytest.importorskip("aiobotocore")
 
 from plusone.errors import OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
 from plusone.lab.faults import Faults
+from plusone.lab.processes import ServerProcess
 from plusone.lab.proxy import Proxy
+from plusone.lab.servers.dynamodb import dynamodb_server, url_of
 from plusone.stores.dynamodb import table
 from plusone.stores.protocol import Answer
 from tests.conformance.harness import add, apply, asynchronous, opened, state, with_tokens
-from tests.servers.dynamodb import dynamodb_server, own_table, skip_without_dynamodb, store_at, url_of, wire
-from tests.servers.process import ServerProcess
+from tests.servers.dynamodb import own_table, skip_without_dynamodb, store_at, wire
 
 skip_without_dynamodb(own=True)
 

@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("aiobotocore")
 
 from plusone.errors import CorruptRecord, OutcomeUnknown, StoreUnavailable
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.dynamodb import dynamodb_server, url_of
 from plusone.stores.dynamodb.keys import counter_key, token_key
 from plusone.stores.dynamodb.store import DynamoDBStore
 from plusone.stores.protocol import Answer
@@ -31,8 +33,7 @@ from tests.conformance.harness import (
     state,
     with_tokens,
 )
-from tests.servers.dynamodb import dynamodb_server, own_table, skip_without_dynamodb, store_at, table_of, url_of, wire
-from tests.servers.process import ServerProcess
+from tests.servers.dynamodb import own_table, skip_without_dynamodb, store_at, table_of, wire
 
 skip_without_dynamodb(own=True)
 

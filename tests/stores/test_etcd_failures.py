@@ -18,13 +18,14 @@ from aetcd import rpc
 from plusone import Counters
 from plusone.errors import OutcomeUnknown, StoreRefused, StoreUnavailable
 from plusone.lab.faults import Faults
+from plusone.lab.processes import ServerProcess, free_port
 from plusone.lab.proxy import Proxy
+from plusone.lab.servers.etcd import etcd_cluster, etcd_server, url_of
 from plusone.statistics import Limits
 from plusone.stores.etcd.store import EtcdStore
 from plusone.stores.protocol import Answer
 from tests.conformance.harness import add, apply, asynchronous, opened, state
-from tests.servers.etcd import ask, etcd_cluster, etcd_server, own_prefix, skip_without_etcd, store_at, url_of
-from tests.servers.process import ServerProcess, free_port
+from tests.servers.etcd import ask, own_prefix, skip_without_etcd, store_at
 
 skip_without_etcd(own=True)
 

@@ -14,6 +14,8 @@ from aetcd import rpc
 
 from plusone import Counters
 from plusone.errors import CorruptRecord, PlusoneError, StoreRefused, StoreUnavailable
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.etcd import etcd_server, url_of
 from plusone.stores.etcd import records
 from plusone.stores.etcd.leases import SPARE_SECONDS, TOKENS_PER_LEASE
 from plusone.stores.etcd.store import EtcdStore
@@ -33,8 +35,7 @@ from tests.conformance.harness import (
     state,
     with_tokens,
 )
-from tests.servers.etcd import etcd_server, own_prefix, skip_without_etcd, store_at, url_of
-from tests.servers.process import ServerProcess
+from tests.servers.etcd import own_prefix, skip_without_etcd, store_at
 
 skip_without_etcd(own=True)
 

@@ -18,12 +18,13 @@ pytest.importorskip("google.protobuf")
 import grpc.aio
 
 from plusone.errors import OutcomeUnknown, StoreRefused, StoreUnavailable
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.momento import VARIABLE, api_key, momento_emulator, url_of
 from plusone.stores.momento import settings
 from plusone.stores.momento.store import MomentoStore
 from plusone.stores.protocol import Answer, Store
 from tests.conformance.harness import add, apply, asynchronous, opened, state
-from tests.servers.momento import VARIABLE, api_key, momento_emulator, own_prefix, store_at, url_of
-from tests.servers.process import ServerProcess
+from tests.servers.momento import own_prefix, store_at
 
 
 @pytest.fixture(scope="module")

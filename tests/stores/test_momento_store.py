@@ -16,6 +16,8 @@ import grpc.aio
 
 from plusone import Counters
 from plusone.errors import NotCounted, StoreRefused
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.momento import API_KEY, CACHE, api_key, momento_emulator, url_of
 from plusone.statistics import Limits
 from plusone.stores.momento import connections
 from plusone.stores.momento.errors import translate
@@ -24,8 +26,7 @@ from plusone.stores.momento.wire import ScsStub, cache, common
 from plusone.stores.protocol import Answer
 from plusone.stores.registry import StoreURL
 from tests.conformance.harness import DAY_MS, KEY, A, B, add, apply, asynchronous, opened, state
-from tests.servers.momento import API_KEY, CACHE, api_key, momento_emulator, own_prefix, store_at, url_of
-from tests.servers.process import ServerProcess
+from tests.servers.momento import own_prefix, store_at
 
 
 @pytest.fixture(scope="module")

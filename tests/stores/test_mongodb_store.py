@@ -25,7 +25,9 @@ from pymongo.errors import ServerSelectionTimeoutError
 
 from plusone.errors import CorruptRecord, OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
 from plusone.lab.faults import Faults
+from plusone.lab.processes import ServerProcess, free_port
 from plusone.lab.proxy import Proxy
+from plusone.lab.servers.mongo import url_of
 from plusone.stores.mongodb.store import ATTEMPTS, MongoDBStore
 from plusone.stores.protocol import Answer, TokenWrite
 from plusone.types import MAX
@@ -37,9 +39,7 @@ from tests.servers.mongo import (
     own_collection,
     skip_without_mongo,
     store_at,
-    url_of,
 )
-from tests.servers.process import ServerProcess, free_port
 from tests.servers.tls_relay import tls_relay
 
 skip_without_mongo(own=True)

@@ -16,12 +16,16 @@ import pytest
 pytest.importorskip("asyncmy")
 
 from plusone.errors import StoreRefused, StoreUnavailable
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.mariadb import mariadb_server
+from plusone.lab.servers.mariadb import url_of as mariadb_url_of
+from plusone.lab.servers.tidb import tidb_server
+from plusone.lab.servers.tidb import url_of as tidb_url_of
 from plusone.stores.mysql.store import MySQLStore
 from plusone.stores.protocol import Answer
 from tests.conformance.harness import add, apply, asynchronous, opened, state
 from tests.servers import mariadb, tidb
 from tests.servers.mysql import connected, executed, own_database, own_place, store_at
-from tests.servers.process import ServerProcess
 
 AVAILABLE = [name for name, has in (("mariadb", mariadb.HAS_MARIADB), ("tidb", tidb.HAS_TIDB)) if has]
 if not AVAILABLE:
@@ -40,12 +44,12 @@ def scheme(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def server(scheme: str) -> Iterator[ServerProcess]:
-    with mariadb.mariadb_server() if scheme == "mariadb" else tidb.tidb_server() as server:
+    with mariadb_server() if scheme == "mariadb" else tidb_server() as server:
         yield server
 
 
 def url_of(scheme: str, server: ServerProcess) -> str:
-    return mariadb.url_of(server) if scheme == "mariadb" else tidb.url_of(server)
+    return mariadb_url_of(server) if scheme == "mariadb" else tidb_url_of(server)
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +115,8 @@ async def test_a_server_that_does_not_answer_is_definite(url: str, server: Serve
 async def test_a_full_server_is_definite_and_says_what_to_do(scheme: str) -> None:
     """And when connections are given up, counting goes on."""
     full = {
-        "mariadb": partial(mariadb.mariadb_server, "--max-connections=10"),
-        "tidb": partial(tidb.tidb_server, "[instance]", "max_connections = 10"),
+        "mariadb": partial(mariadb_server, "--max-connections=10"),
+        "tidb": partial(tidb_server, "[instance]", "max_connections = 10"),
     }
     with full[scheme]() as server, own_database(url_of(scheme, server)) as url:
         async with as_a_user(url) as theirs:
@@ -165,7 +169,7 @@ async def test_a_read_only_server_is_definite_and_says_what_to_do(url: str) -> N
 @asynchronous
 async def test_a_restarted_server_is_found_again(scheme: str) -> None:
     """The idle connections of the old one are not used: nothing is ambiguous, and nothing is lost."""
-    with mariadb.mariadb_server() as server, own_database(url_of(scheme, server)) as url:
+    with mariadb_server() as server, own_database(url_of(scheme, server)) as url:
         async with opened(store_at(url)) as store:
             await apply(store, add(1))
             await asyncio.to_thread(server.kill)
@@ -253,8 +257,8 @@ async def test_tls_takes_the_certificate_that_is_trusted_and_named_so(
 ) -> None:
     key, trusted = certificate
     secure = {
-        "mariadb": partial(mariadb.mariadb_server, f"--ssl-cert={trusted}", f"--ssl-key={key}"),
-        "tidb": partial(tidb.tidb_server, "[security]", f'ssl-cert = "{trusted}"', f'ssl-key = "{key}"'),
+        "mariadb": partial(mariadb_server, f"--ssl-cert={trusted}", f"--ssl-key={key}"),
+        "tidb": partial(tidb_server, "[security]", f'ssl-cert = "{trusted}"', f'ssl-key = "{key}"'),
     }
     with secure[scheme]() as server, own_database(url_of(scheme, server)) as plain:
         named = plain.replace("127.0.0.1", "localhost")

@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("asyncmy")
 
 from plusone.errors import CorruptRecord, StoreRefused, StoreUnavailable
+from plusone.lab.servers.mariadb import mariadb_server
+from plusone.lab.servers.tidb import tidb_server
 from plusone.stores.mysql.store import SWEEP_ROWS
 from plusone.stores.protocol import Answer, Record, TokenWrite
 from tests.conformance.harness import A, B, C, add, apply, asynchronous, delete, known_tokens, opened, read, state
@@ -31,7 +33,7 @@ HOUR_MS = 3_600_000
 def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A server's URL, with a database that is not for counting."""
     module = SERVERS[request.param]
-    start = mariadb.mariadb_server if request.param == "mariadb" else tidb.tidb_server
+    start = mariadb_server if request.param == "mariadb" else tidb_server
     with start() as server:
         yield module.url_of(server)
 

@@ -11,16 +11,10 @@ import pytest
 pytest.importorskip("asyncpg")
 
 from plusone import Counters
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.postgresql import postgresql_server, postgresql_standby, url_of
 from tests.conformance.harness import asynchronous
-from tests.servers.postgresql import (
-    connected,
-    postgresql_server,
-    postgresql_standby,
-    skip_without_postgresql,
-    store_at,
-    url_of,
-)
-from tests.servers.process import ServerProcess
+from tests.servers.postgresql import connected, skip_without_postgresql, store_at
 
 skip_without_postgresql(own=True)
 

@@ -10,21 +10,12 @@ import pytest
 pytest.importorskip("asyncpg")
 
 from plusone.errors import OutcomeUnknown, StoreUnavailable
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.postgresql import USER, postgresql_server, postgresql_standby, url_of
 from plusone.stores.postgresql.store import PostgreSQLStore
 from plusone.stores.protocol import Answer, GuardedAdd, TokenWrite
 from tests.conformance.harness import B, add, apply, asynchronous, delete, opened, read, restart, state
-from tests.servers.postgresql import (
-    USER,
-    connected,
-    own_schema,
-    postgresql_server,
-    postgresql_standby,
-    schema_of,
-    skip_without_postgresql,
-    store_at,
-    url_of,
-)
-from tests.servers.process import ServerProcess
+from tests.servers.postgresql import connected, own_schema, schema_of, skip_without_postgresql, store_at
 
 skip_without_postgresql(own=True)
 

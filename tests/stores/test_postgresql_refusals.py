@@ -13,19 +13,12 @@ import pytest
 pytest.importorskip("asyncpg")
 
 from plusone.errors import PlusoneError, StoreRefused, StoreUnavailable
+from plusone.lab.processes import ServerProcess, free_port
+from plusone.lab.servers.postgresql import PASSWORD, postgresql_server, url_of
 from plusone.stores.postgresql.store import PostgreSQLStore
 from plusone.stores.protocol import Answer, GuardedAdd
 from tests.conformance.harness import add, apply, asynchronous, opened
-from tests.servers.postgresql import (
-    PASSWORD,
-    connected,
-    own_schema,
-    postgresql_server,
-    skip_without_postgresql,
-    store_at,
-    url_of,
-)
-from tests.servers.process import ServerProcess, free_port
+from tests.servers.postgresql import connected, own_schema, skip_without_postgresql, store_at
 
 skip_without_postgresql(own=True)
 

@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("asyncpg")
 
 from plusone.errors import StoreRefused
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.postgresql import postgresql_server, url_of
 from plusone.stores import resources
 from plusone.stores.postgresql import migration
 from plusone.stores.protocol import Answer, TokenWrite
@@ -18,14 +20,11 @@ from tests.conformance.harness import add, apply, asynchronous, opened, state
 from tests.servers.postgresql import (
     connected,
     own_schema,
-    postgresql_server,
     run,
     schema_of,
     skip_without_postgresql,
     store_at,
-    url_of,
 )
-from tests.servers.process import ServerProcess
 
 skip_without_postgresql(own=True)
 

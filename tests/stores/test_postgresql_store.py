@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("asyncpg")
 
 from plusone.errors import CorruptRecord, StoreRefused
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.postgresql import postgresql_server, url_of
 from plusone.stores.protocol import Answer, GuardedAdd, TokenWrite
 from plusone.types import MAX
 from tests.conformance.harness import (
@@ -28,14 +30,11 @@ from tests.conformance.harness import (
 from tests.servers.postgresql import (
     connected,
     own_schema,
-    postgresql_server,
     run,
     schema_of,
     skip_without_postgresql,
     store_at,
-    url_of,
 )
-from tests.servers.process import ServerProcess
 
 skip_without_postgresql(own=True)
 

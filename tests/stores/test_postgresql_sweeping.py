@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("asyncpg")
 
 from plusone.clock import Clock
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.postgresql import postgresql_server, url_of
 from plusone.stores.postgresql.store import PostgreSQLStore
 from plusone.stores.postgresql.sweeping import sweep
 from plusone.stores.protocol import TokenWrite
@@ -22,16 +24,7 @@ from tests.conformance.harness import (
     known_tokens,
     opened,
 )
-from tests.servers.postgresql import (
-    connected,
-    own_schema,
-    postgresql_server,
-    schema_of,
-    skip_without_postgresql,
-    store_at,
-    url_of,
-)
-from tests.servers.process import ServerProcess
+from tests.servers.postgresql import connected, own_schema, schema_of, skip_without_postgresql, store_at
 
 skip_without_postgresql(own=True)
 

@@ -20,6 +20,10 @@ from plusone.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from plusone.lab.processes import until
+from plusone.lab.servers.redis import redis_server
+from plusone.lab.servers.redis import url_of as url_of_single
+from plusone.lab.servers.redis_cluster import RedisNode, redis_cluster, replica_of, url_of
 from plusone.statistics import Limits
 from plusone.stores import paging
 from plusone.stores.protocol import Answer, TokenWrite
@@ -29,22 +33,9 @@ from plusone.stores.redis.settings import Settings
 from plusone.stores.redis.slots import parse_layout, slot_of
 from plusone.stores.registry import StoreURL
 from tests.conformance.harness import add, apply, asynchronous, listed, opened, pages, state
-from tests.servers.redis import redis_server, skip_without_redis
+from tests.servers.redis import skip_without_redis
 from tests.servers.redis import store_at as single_store_at
-from tests.servers.redis import url_of as url_of_single
-from tests.servers.redis_cluster import (
-    RedisNode,
-    all_know,
-    begin_move,
-    client,
-    end_move,
-    own_prefix,
-    redis_cluster,
-    replica_of,
-    store_at,
-    until,
-    url_of,
-)
+from tests.servers.redis_cluster import all_know, begin_move, client, end_move, own_prefix, store_at
 
 skip_without_redis(own=True)
 

@@ -16,6 +16,8 @@ pytest.importorskip("redis")
 from redis import Redis
 
 from plusone.errors import OutcomeUnknown, StoreRefused, StoreUnavailable
+from plusone.lab.processes import ServerProcess, free_port, until
+from plusone.lab.servers.redis import redis_replica, redis_server, url_of
 from plusone.stores.protocol import Answer, GuardedAdd, TokenWrite
 from plusone.stores.redis.connections import Connections, command
 from plusone.stores.redis.errors import translate
@@ -23,10 +25,8 @@ from plusone.stores.redis.settings import Settings
 from plusone.stores.registry import StoreURL
 from plusone.types import MAX
 from tests.conformance.harness import B, add, apply, asynchronous, opened, state
-from tests.servers.process import ServerProcess, free_port
-from tests.servers.redis import client, own_prefix, redis_replica, redis_server, skip_without_redis, store_at, url_of
+from tests.servers.redis import client, own_prefix, skip_without_redis, store_at
 from tests.servers.redis_cluster import store_at as cluster_store_at
-from tests.servers.redis_cluster import until
 
 skip_without_redis(own=True)
 

@@ -14,12 +14,13 @@ pytest.importorskip("redis")
 from redis import Redis
 
 from plusone.errors import CorruptRecord, StoreRefused
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.redis import redis_server, url_of
 from plusone.stores.protocol import Answer, TokenWrite
 from plusone.stores.redis.store import SCRIPT
 from plusone.stores.registry import StoreURL
 from tests.conformance.harness import A, B, add, apply, asynchronous, delete, listed, opened, state
-from tests.servers.process import ServerProcess
-from tests.servers.redis import client, own_prefix, redis_server, skip_without_redis, store_at, url_of
+from tests.servers.redis import client, own_prefix, skip_without_redis, store_at
 
 skip_without_redis(own=True)
 

@@ -12,17 +12,18 @@ pytest.importorskip("redis")
 
 from plusone import Counters
 from plusone.errors import AcknowledgedDataLost, StoreRefused, StoreUnavailable
+from plusone.lab.processes import ServerProcess, until
+from plusone.lab.servers.redis import ask, redis_server
+from plusone.lab.servers.redis import url_of as url_of_single
+from plusone.lab.servers.redis_sentinel import SentinelSet, sentinel_set
 from plusone.statistics import Limits
 from plusone.stores.protocol import Answer
 from plusone.stores.redis.settings import Settings
 from plusone.stores.registry import StoreURL
 from tests.conformance.harness import add, apply, asynchronous, opened, state
-from tests.servers.process import ServerProcess
-from tests.servers.redis import ask, redis_server, skip_without_redis
+from tests.servers.redis import skip_without_redis
 from tests.servers.redis import store_at as single_store_at
-from tests.servers.redis import url_of as url_of_single
-from tests.servers.redis_cluster import until
-from tests.servers.redis_sentinel import SentinelSet, own_prefix, sentinel_set, store_at
+from tests.servers.redis_sentinel import own_prefix, store_at
 
 skip_without_redis(own=True)
 

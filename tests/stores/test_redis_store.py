@@ -21,6 +21,8 @@ from plusone.errors import (
     InvalidRequest,
     StoreRefused,
 )
+from plusone.lab.processes import ServerProcess
+from plusone.lab.servers.redis import redis_server, url_of
 from plusone.stores.protocol import Answer, TokenWrite
 from plusone.stores.registry import StoreURL
 from plusone.types import MAX, MIN
@@ -38,8 +40,7 @@ from tests.conformance.harness import (
     restart,
     state,
 )
-from tests.servers.process import ServerProcess
-from tests.servers.redis import client, own_prefix, redis_server, skip_without_redis, store_at, url_of
+from tests.servers.redis import client, own_prefix, skip_without_redis, store_at
 
 skip_without_redis(own=True)
 

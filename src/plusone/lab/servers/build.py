@@ -1,10 +1,10 @@
 """Servers that no package manager has ready: built once from recipes, kept in the user's cache.
 
-    python -m tests.servers.build dynamodb mongo tidb
+    python -m plusone.lab.servers.build dynamodb mongo tidb
 
 A recipe is a folder of `recipes/`: a `pom.xml` with the server's Maven coordinates and a `Main.java` that starts it on
 127.0.0.1, or a `go.mod` whose only tool is the server. What it builds lies in the cache under the recipe's hash, so
-that a recipe that changes builds anew. Standard library only: this runs before anything is installed.
+that a recipe that changes builds anew.
 """
 
 from __future__ import annotations
@@ -12,32 +12,35 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from plusone.errors import ConfigurationError
+from plusone.lab.processes import ServerFailed, run
+
 RECIPES: Final = Path(__file__).parent / "recipes"
 TOOLS: Final = {"pom.xml": ("mvn", "javac", "java"), "go.mod": ("go",)}
 """What a recipe of this kind needs on the machine."""
+BUILDS_WITHIN_SECONDS: Final = 3_600.0
 
 
-class Unavailable(Exception):
-    """A server cannot be had here; the message says why, and what would help."""
+class Unavailable(ConfigurationError):
+    """A server cannot be had here. Do what the message says would help, or take another datastore."""
 
 
 def folder(name: str) -> Path:
     """Where the built server lies. Raises `Unavailable` if it was not built."""
     target = _target(name)
     if not target.is_dir():
-        raise Unavailable(f"{name} was not built: run: make {'tidb' if name == 'tidb' else 'servers'}")
+        raise Unavailable(f"{name} was not built: run: python -m plusone.lab.servers.build {name}")
     return target
 
 
 def build(name: str) -> Path:
-    """Build the server if that was not done yet. Raises `Unavailable`, or what the tools fail with."""
+    """Build the server if that was not done yet. Raises `Unavailable`, or `ServerFailed` with what the tools said."""
     target = _target(name)
     if target.is_dir():
         return target
@@ -45,7 +48,7 @@ def build(name: str) -> Path:
     missing = [tool for tool in _tools(recipe) if shutil.which(tool) is None]
     if missing:
         raise Unavailable(f"{name} cannot be built: there is no {', no '.join(missing)}")
-    print(f"building {name}, once, into {target}", flush=True)
+    sys.stderr.write(f"building {name}, once, into {target}\n")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as place:
         work = Path(place) / "work"
@@ -63,21 +66,21 @@ def build(name: str) -> Path:
 def _maven(work: Path) -> None:
     """The jars into `lib/`, the main class beside them."""
     copy = "dependency:copy-dependencies"
-    _run(["mvn", "-q", "-B", copy, "-DoutputDirectory=lib", "-DincludeScope=runtime"], work)
-    _run(["javac", "-cp", "lib/*", *(source.name for source in work.glob("*.java"))], work)
+    run(
+        ["mvn", "-q", "-B", copy, "-DoutputDirectory=lib", "-DincludeScope=runtime"],
+        work,
+        seconds=BUILDS_WITHIN_SECONDS,
+    )
+    sources = [source.name for source in work.glob("*.java")]
+    run(["javac", "-cp", "lib/*", *sources], work, seconds=BUILDS_WITHIN_SECONDS)
 
 
 def _go(work: Path) -> None:
     """The tool of `go.mod`, named as its package is."""
     [package] = [line.split()[1] for line in (work / "go.mod").read_text().splitlines() if line.startswith("tool ")]
-    _run(["go", "mod", "tidy", "-e"], work)
-    _run(["go", "build", "-trimpath", "-ldflags=-s -w", "-o", package.rpartition("/")[2], package], work)
-
-
-def _run(command: Sequence[str], work: Path) -> None:
-    done = subprocess.run(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        raise Unavailable(f"{' '.join(command)} failed:\n{done.stdout[-4_000:]}")
+    run(["go", "mod", "tidy", "-e"], work, seconds=BUILDS_WITHIN_SECONDS)
+    build = ["go", "build", "-trimpath", "-ldflags=-s -w", "-o", package.rpartition("/")[2], package]
+    run(build, work, seconds=BUILDS_WITHIN_SECONDS)
 
 
 def _tools(recipe: Path) -> Sequence[str]:
@@ -96,8 +99,8 @@ def main(names: Sequence[str]) -> int:
     for name in names:
         try:
             build(name)
-        except Unavailable as error:
-            print(f"{error}", file=sys.stderr)
+        except (Unavailable, ServerFailed) as error:
+            sys.stderr.write(f"{error}\n")
             if os.environ.get("CI") == "true":
                 return 1
     return 0

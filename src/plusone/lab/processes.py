@@ -1,4 +1,4 @@
-"""A server process as the tests start it: 127.0.0.1, a free port, a folder of its own, ended by its process id."""
+"""A server's process as the lab starts it: 127.0.0.1, a free port, a folder of its own, ended by its process id."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,23 +17,38 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from plusone.errors import PlusoneError
+
 STARTS_WITHIN_SECONDS: Final = 30.0
 ENDS_WITHIN_SECONDS: Final = 10.0
 _ASKED_EVERY_SECONDS: Final = 0.01
 _PORTS: Final = range(10_000, 32_768)
-_WORKERS_MAX: Final = 16
+_SHARES: Final = 16
+_LOG_CHARACTERS_SHOWN: Final = 4_000
 _given: Final[set[int]] = set()
+_share: int | None = None
+
+
+class ServerFailed(PlusoneError):
+    """A server that the lab started does not do what it should. The end of its log, in the message, says why."""
+
+    code = "server-failed"
+    http_status = 503
+
+
+def choose_ports(share: int) -> None:
+    """Give this process one of 16 shares of the ports, where processes side by side would else take the same ones."""
+    global _share
+    _share = share % _SHARES
 
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on, and that nobody takes before the server does.
 
-    It is below the ports that the kernel gives to connections, each is given once, and test processes that run side by
-    side choose among ports of their own.
+    It is below the ports that the kernel gives to connections, and each is given once.
     """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS_MAX
     while True:
-        port = random.randrange(_PORTS.start + worker, _PORTS.stop, _WORKERS_MAX)
+        port = random.choice(_PORTS if _share is None else _PORTS[_share::_SHARES])
         with socket.socket() as listener:
             try:
                 listener.bind(("127.0.0.1", port))
@@ -91,7 +107,7 @@ class ServerProcess:
     def start(self) -> None:
         """Start it on its port, with what its folder holds, and return when it is ready."""
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603  # the commands are the lab's own
                 self._command(self.port, self.folder),
                 cwd=self.folder,
                 stdout=log,
@@ -107,8 +123,8 @@ class ServerProcess:
             except subprocess.TimeoutExpired:
                 if time.monotonic() < deadline:
                     continue
-                raise AssertionError(f"{self.name} is not ready in time; its log:\n{self.log()}") from None
-            raise AssertionError(f"{self.name} ended with {status}; its log:\n{self.log()}")
+                raise self.failure(f"was not ready within {STARTS_WITHIN_SECONDS:.0f} s") from None
+            raise self.failure(f"ended with status {status} instead of serving")
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has."""
@@ -142,18 +158,23 @@ class ServerProcess:
         finally:
             self.resume()
 
+    def failure(self, problem: str) -> ServerFailed:
+        """The error that says so, with the end of what it wrote."""
+        end = self.log()[-_LOG_CHARACTERS_SHOWN:].strip()
+        return ServerFailed(f"{self.name} {problem}; its log ends with:\n{end or '(nothing)'}")
+
     def log(self, start: int = 0) -> str:
         """What it has written, from this byte on."""
         return self._log.read_bytes()[start:].decode(errors="replace") if self._log.exists() else ""
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Print behind this what it wrote meanwhile; pytest shows that of a test that failed."""
+        """Print behind this what it wrote meanwhile."""
         start = self._log.stat().st_size
         try:
             yield
         finally:
-            print(f"--- {self.name} on port {self.port}:", self.log(start), sep="\n")
+            sys.stdout.write(f"--- {self.name} on port {self.port}:\n{self.log(start)}\n")
 
     def close(self) -> None:
         """End it, whatever state it is in, and remove its folder."""
@@ -168,3 +189,57 @@ class ServerProcess:
     def _signal(self, number: signal.Signals) -> None:
         """To the server and the processes that it started: they are a session of their own."""
         os.killpg(self.pid, number)
+
+
+class Together:
+    """Servers that stand still, and crash, at the same time."""
+
+    def __init__(self, servers: Sequence[ServerProcess]) -> None:
+        self._servers = servers
+
+    def pause(self) -> None:
+        for server in self._servers:
+            server.pause()
+
+    def resume(self) -> None:
+        for server in self._servers:
+            server.resume()
+
+    def restart(self) -> None:
+        for server in self._servers:
+            server.kill()
+        for server in self._servers:
+            server.start()
+
+
+def until(holds: Callable[[], bool], what: str = "the servers to agree") -> None:
+    """Ask until it holds. Raises `ServerFailed` with `what` was waited for, if that takes too long."""
+    deadline = time.monotonic() + STARTS_WITHIN_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            raise ServerFailed(f"waited {STARTS_WITHIN_SECONDS:.0f} s in vain for {what}; is the machine very busy?")
+        time.sleep(_ASKED_EVERY_SECONDS)
+
+
+def run(
+    command: Sequence[str | Path], folder: Path | None = None, *, user: str | None = None, seconds: float = 120
+) -> str:
+    """What a program printed, run to its end. Raises `ServerFailed` with the end of it, if it failed."""
+    try:
+        done = subprocess.run(  # noqa: S603  # the commands are the lab's own
+            command,
+            cwd=folder,
+            user=user,
+            timeout=seconds,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except subprocess.TimeoutExpired:
+        raise ServerFailed(f"{command[0]} took more than {seconds:.0f} s") from None
+    if done.returncode:
+        end = done.stdout[-_LOG_CHARACTERS_SHOWN:].strip()
+        raise ServerFailed(f"{command[0]} ended with status {done.returncode}; it printed at the end:\n{end}")
+    return done.stdout

@@ -1,6 +1,6 @@
 """An emulator of Momento: the real wire types over gRPC, what is stored in memory, and the limits that Momento states.
 
-    python -m tests.servers.momento --port 8090 --cache counters
+    python -m plusone.lab.servers.momento_emulator --port 8090 --cache counters
 
 It serves what plusone asks for, and the increments that it is measured against. Momento's own behaviour is known to it
 from the documentation and the SDKs only: Momento itself was not run.
@@ -230,3 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--certificate", help="a PEM file: speak TLS")
     parser.add_argument("--key", help="the certificate's key, a PEM file")
     asyncio.run(serve(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    main()

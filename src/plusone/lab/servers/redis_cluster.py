@@ -1,0 +1,124 @@
+"""Redis clusters."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+from plusone.lab.faults import Event, Faults
+from plusone.lab.processes import ServerProcess, free_port, until
+from plusone.lab.proxy import Proxy
+from plusone.lab.servers.available import with_parameters
+from plusone.lab.servers.redis import answers, ask, missing, server_command
+from plusone.stores.registry import StoreURL
+
+__all__ = ["ClusterProxy", "RedisNode", "is_whole", "missing", "redis_cluster", "replica_of", "url_of"]
+
+_SLOTS: Final = 16_384
+_LOOPBACK_ADDRESSES: Final = itertools.cycle(range(2, 255))
+
+
+class RedisNode(ServerProcess):
+    """A Redis that is one node of a cluster."""
+
+    def __init__(self, *options: str) -> None:
+        self.bus_port = free_port()
+        cluster = (
+            *("--cluster-enabled", "yes", "--cluster-port", str(self.bus_port), "--cluster-node-timeout", "5000"),
+            # Nodes tell their ports only: who reaches one by another address reaches all of them by it.
+            *("--cluster-preferred-endpoint-type", "unknown-endpoint"),
+        )
+        super().__init__("redis-node", lambda port, folder: server_command(port, folder, (*cluster, *options)), answers)
+
+    def ask(self, *command: str | int) -> Any:
+        """What it says to a command; bytes are decoded."""
+        return ask(self, *command)
+
+    @property
+    def node_id(self) -> str:
+        found: str = self.ask("CLUSTER", "MYID")
+        return found
+
+    def status(self) -> dict[str, str]:
+        return dict(line.split(":", 1) for line in self.ask("CLUSTER", "INFO").split())
+
+
+@contextmanager
+def redis_cluster(nodes: int = 3, *options: str) -> Iterator[Sequence[RedisNode]]:
+    """A cluster of so many primaries, each with its share of the slots."""
+    with ExitStack() as stack:
+        found = [stack.enter_context(RedisNode(*options)) for _ in range(nodes)]
+        edges = [number * _SLOTS // nodes for number in range(nodes + 1)]
+        for number, node in enumerate(found):
+            node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            node.ask("CLUSTER", "ADDSLOTSRANGE", edges[number], edges[number + 1] - 1)
+            if number:
+                node.ask("CLUSTER", "MEET", "127.0.0.1", found[0].port, found[0].bus_port)
+        until(lambda: all(is_whole(node, nodes) for node in found))
+        yield found
+
+
+@contextmanager
+def replica_of(node: RedisNode, cluster: Sequence[RedisNode]) -> Iterator[RedisNode]:
+    """One more node, which has what `node` has; behind this the others have forgotten it."""
+    with RedisNode() as replica:
+        replica.ask("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus_port)
+        until(lambda: is_whole(replica, len(cluster) + 1))
+        replica.ask("CLUSTER", "REPLICATE", node.node_id)
+        until(lambda: all(f", {replica.port}, " in str(each.ask("CLUSTER", "SLOTS")) for each in cluster))
+        until(lambda: "master_link_status:up" in replica.ask("INFO", "replication"))
+        try:
+            yield replica
+        finally:
+            gone = replica.node_id
+            for each in cluster:
+                each.ask("CLUSTER", "FORGET", gone)
+
+
+def is_whole(node: RedisNode, nodes: int) -> bool:
+    status = node.status()
+    return status["cluster_state"] == "ok" and status["cluster_known_nodes"] == str(nodes)
+
+
+def url_of(nodes: Sequence[RedisNode], **parameters: str | int) -> str:
+    hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+    return with_parameters(f"redis+cluster://{hosts}", parameters)
+
+
+class ClusterProxy:
+    """Every node of a cluster by way of a proxy, all with the same faults and one count of them.
+
+    The proxies have the nodes' own ports, on an address of loopback that nobody else has: what the nodes tell of
+    themselves, which is their ports, leads to the proxies again.
+    """
+
+    def __init__(self, target: str, faults: Faults) -> None:
+        parts = urlsplit(target)
+        self._host = f"127.0.0.{next(_LOOPBACK_ADDRESSES)}"
+        nodes = StoreURL.parse(target).hosts(6_379)
+        self._proxies = [Proxy(f"redis://{host}:{port}", faults, listen=(self._host, port)) for host, port in nodes]
+        self.counts: Counter[Event] = Counter()
+        for proxy in self._proxies:
+            proxy.counts = self.counts
+        self.url = parts._replace(netloc=",".join(f"{self._host}:{port}" for _, port in nodes)).geturl()
+
+    @property
+    def in_flight(self) -> int:
+        return sum(proxy.in_flight for proxy in self._proxies)
+
+    def deliver(self) -> None:
+        for proxy in self._proxies:
+            proxy.deliver()
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        for proxy in self._proxies:
+            await self._stack.enter_async_context(proxy)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
