@@ -27,6 +27,7 @@ WITHOUT_PREFIX: Final = ("USE_CONDITIONAL_WRITES", "MAX_COUNTER_VALUE", "MOMENTO
 MOMENTO_STORE: Final = "momento"
 _NOT_OURS: Final = (
     "PLUSONE_TEST_",  # where the test suite finds servers
+    "PLUSONE_LAB_",  # the keys of servers that the lab started
     # Kubernetes gives every container of a namespace the addresses of its services, under these names if one is called
     # "plusone": also PLUSONE_PORT, as a URL.
     "PLUSONE_SERVICE_",

@@ -40,6 +40,10 @@ class Own:
             if isinstance(result, plusone.PlusoneError):
                 raise result
 
+    @property
+    def writes(self) -> int:
+        return self.counters.statistics.batches_total
+
     async def gaps(self) -> int:
         return self.counters.statistics.gaps_total
 
@@ -64,5 +68,6 @@ PLUSONE: Final = Subject(
     bounded=True,
     tokens=True,
     retried=False,
+    writes=None,
     connect=_connect,
 )

@@ -62,6 +62,16 @@ class Watchful(Counting, Protocol):
         ...
 
 
+@runtime_checkable
+class CountsWrites(Protocol):
+    """A connected subject that combines increments, and counts what it really writes."""
+
+    @property
+    def writes(self) -> int:
+        """Writes that the datastore applied since it was connected."""
+        ...
+
+
 class Front(Protocol):
     """A process of the subject's own between its callers and the datastore."""
 
@@ -101,6 +111,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it takes idempotency keys (`Tokened`). If it is retried too, every increment has one."""
     retried: bool = True
     """Whether a caller that gets an error asks again until it is answered, as people do. Else its doubt is recorded."""
+    writes: float | None = 1.0
+    """Writes to the datastore that an increment takes; None where it cannot be told, or where `CountsWrites` tells."""
     weaknesses: frozenset[Violation] = frozenset()
     """What `verify` finds: nothing else, and each of them."""
     connect: Connect

@@ -197,6 +197,7 @@ CLAIMING: Final = Subject(
     told="nothing",
     bounded=False,
     tokens=True,
+    writes=2.0,
     weaknesses=frozenset({"lost update"}),
     connect=_with(_Claiming),
 )
@@ -217,6 +218,7 @@ BUFFERED: Final = Subject(
     found="view counters of system design articles; write-behind counters of web frameworks' extensions",
     told="nothing",
     bounded=False,
+    writes=None,
     weaknesses=frozenset({"phantom increment", "stale read"}),
     connect=_buffered,
 )

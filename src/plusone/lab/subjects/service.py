@@ -22,6 +22,8 @@ from plusone.lab.subjects.protocol import PLACE, Counted, Subject
 from plusone.stores.registry import STORES
 
 _PROGRAM: Final = "import sys; sys.argv[0] = 'plusone'; from plusone.cli import main; main()"
+_KEPT: Final = ("PLUSONE_TEST_", "PLUSONE_LAB_")
+"""What begins like this in the environment is no setting of the service: the keys of servers that were started."""
 _GAPS: Final = 'plusone_gaps_total{store="default"}'
 
 
@@ -142,7 +144,7 @@ class ServiceFront:
             f"token_retention = {TOKEN_RETENTION_SECONDS}\n[stores]\ndefault = {self._settings}\n", encoding="utf-8"
         )
         settings = [name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX) or name in WITHOUT_PREFIX]
-        without = [part for name in settings if not name.startswith("PLUSONE_TEST_") for part in ("-u", name)]
+        without = [part for name in settings if not name.startswith(_KEPT) for part in ("-u", name)]
         serve = ("serve", "--config", str(configuration), "--port", str(port))
         return ("env", *without, sys.executable, "-c", _PROGRAM, *serve)
 
@@ -189,6 +191,7 @@ SERVICE: Final = Subject(
     told="value and revision",
     bounded=True,
     tokens=True,
+    writes=None,
     connect=_connect,
     front=ServiceFront,
 )
