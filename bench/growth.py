@@ -22,9 +22,9 @@ from typing import Final
 
 import plusone
 from bench import servers
-from bench.callers import event_loop
 from bench.measure import Pair, Side
 from bench.plain import CALLERS, opened
+from plusone.lab.load import event_loop
 from plusone.types import Operation
 
 MANY: Final = 1_000_000

@@ -13,9 +13,10 @@ from redis.asyncio import Redis
 
 import plusone
 from bench import servers
-from bench.callers import SPREAD, Call, event_loop, microseconds, rate, spread_names
+from bench.callers import SPREAD, microseconds, rate, spread_names
 from bench.measure import Pair, Side
 from bench.plain import CALLERS, opened
+from plusone.lab.load import Call, event_loop
 
 _BENCHMARK_CLIENTS: Final = 64
 _BENCHMARK_FIRST_REQUESTS: Final = 20_000

@@ -14,8 +14,9 @@ from typing import Protocol
 import msgspec
 
 import plusone
-from bench.callers import event_loop, rate, spread_names
+from bench.callers import rate, spread_names
 from bench.measure import Pair
+from plusone.lab.load import event_loop
 
 CALLERS = 256
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import servers
-from bench.callers import event_loop, rate, spread_names
+from bench.callers import rate, spread_names
 from bench.library import increments
 from bench.measure import Pair, Side
 from bench.plain import CALLERS, opened
+from plusone.lab.load import event_loop
 
 _SCHEMA = "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID"
 _INCREMENT = "INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value"
