@@ -1,0 +1,123 @@
+"""The report as Markdown: the head, the table of stores and subjects, and every promise that did not simply hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from plusone.lab.report.reading import Run
+from plusone.lab.report.summary import WORDS, Checked, Entry, Summary, column_cell, latency_cell, summarized
+from plusone.lab.report.wording import dollars, duration, figure, printable, signed
+from plusone.lab.results import Column
+
+
+def markdown(runs: Sequence[Run]) -> str:
+    """The whole report."""
+    summary = summarized(runs)
+    parts = [
+        "# Counting under faults",
+        "\n".join(f"- {line.sign.symbol} {_safe(line.text)}" for line in summary.lines),
+        "## Datastores and ways of counting",
+        _main_table(summary),
+    ]
+    if columns := [column for comparison in summary.comparisons for column in comparison.columns]:
+        parts += ["## Speed and cost", _speed_table(columns)]
+    if summary.checked:
+        parts += ["## Runs", *map(_run, summary.checked)]
+    for comparison in summary.comparisons:
+        said = f"Measured {comparison.started}, {comparison.seconds:g} s each, on {comparison.machine}."
+        parts += [_safe(said), _command(comparison.command)]
+    return "\n\n".join(parts) + "\n"
+
+
+def main_table(runs: Sequence[Run]) -> str:
+    """The table of stores and subjects alone."""
+    return _main_table(summarized(runs))
+
+
+def _main_table(summary: Summary) -> str:
+    others = any(subject not in summary.subjects for row in summary.rows for subject in row.entries)
+    head = ["datastore", *summary.subjects.values(), *(["other ways of counting"] if others else [])]
+    lines = []
+    for row in summary.rows:
+        cells = [_entry(row.entries[subject]) if subject in row.entries else "not run" for subject in summary.subjects]
+        rest = [
+            f"{_safe(each.title)}: {_entry(each)}" for name, each in row.entries.items() if name not in summary.subjects
+        ]
+        lines.append([_safe(row.title), *cells, *(["<br>".join(rest)] if others else [])])
+    return _table([_safe(cell) for cell in head], lines, "---")
+
+
+def _entry(entry: Entry) -> str:
+    """`✓ held, 52,300/s`; what went wrong in bold."""
+    if not entry.anchor:
+        return entry.speed
+    sign = f"{entry.sign.symbol} {entry.sign.word}"
+    remarkable = entry.standing not in ("held", "not tested")
+    parts = [f"**{sign}**" if entry.sign.tone == "bad" else sign]
+    parts += [_safe(entry.remark)] if remarkable and entry.remark else []
+    parts += [entry.speed] if entry.speed else []
+    return ", ".join(parts)
+
+
+def _speed_table(columns: Sequence[Column]) -> str:
+    all_keys = sorted({cell.keys for column in columns for cell in column.cells})
+    rates = [f"increments/s, {'one counter' if keys == 1 else f'{keys:,} counters'}" for keys in all_keys]
+    head = [
+        "datastore",
+        "counted with",
+        *rates,
+        "p50",
+        "p99",
+        "writes per increment",
+        "wrong after lost replies",
+        "$/million",
+    ]
+    lines = []
+    for column in columns:
+        cells = [column_cell(column, keys) for keys in all_keys]
+        measured = latency_cell(column)
+        latency = measured.latency if measured else None
+        writes = next((cell.writes_per_increment for cell in cells if cell), None)
+        lines.append(
+            [
+                _safe(column.store_title),
+                _safe(column.subject_title),
+                *(figure(cell.increments_per_second) if cell else "–" for cell in cells),  # noqa: RUF001 - a dash
+                duration(latency.p50_us) if latency else "",
+                duration(latency.p99_us) if latency else "",
+                "" if writes is None else figure(writes),
+                signed(column.lossy.counted - column.lossy.increments) if column.lossy else "",
+                "" if column.dollars_per_million is None else dollars(column.dollars_per_million),
+            ]
+        )
+    return _table(head, lines, "---:", left=2)
+
+
+def _run(checked: Checked) -> str:
+    result, sign = checked.result, checked.sign
+    head = f"### {_safe(result.subject_title)} on {_safe(result.store_title)}: {sign.symbol} {sign.word}"
+    lines = []
+    for promise in result.promises:
+        word = WORDS[promise.verdict]
+        claim = "" if promise.claimed else " (not claimed)"
+        lines.append(f"- {word.symbol} {_safe(promise.name)}{claim}: {word.word}. {_safe(promise.evidence)}")
+    lines += [f"- ✗ {each.kind}, {_safe(each.counter)}: {_safe(each.sentence)}" for each in result.contradictions]
+    lines += [f"- {_safe(note)}" for note in result.notes]
+    return f"{head}\n\n" + "\n".join(lines) + f"\n\n{_command(result.command)}"
+
+
+def _command(command: str) -> str:
+    return "\n".join(f"    {line}" for line in printable(command).splitlines())
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]], rule: str, left: int = 0) -> str:
+    rules = ["---"] * left + [rule] * (len(head) - left)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rules, *lines])
+
+
+def _safe(text: str) -> str:
+    """Text as text: no HTML, and nothing that ends a cell or a line. Backticks stay, for titles say code with them."""
+    one_line = " ".join(printable(text).split())
+    for char, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("[", "\\["), ("]", "\\]")):
+        one_line = one_line.replace(char, escaped)
+    return one_line

@@ -1,0 +1,269 @@
+"""What the runs come to: a standing for each subject on each datastore, and what there is to say at the head."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from plusone.lab.report.reading import Run
+from plusone.lab.report.wording import VIOLATIONS, count, figure, listed, many, signed
+from plusone.lab.results import Cell, Column, Comparison, Verification, Word
+
+Standing: TypeAlias = Literal["held", "lost", "wrong", "broken", "undecided", "not tested"]
+
+
+class Sign(msgspec.Struct, frozen=True):
+    """How a verdict is shown: never by its colour alone."""
+
+    symbol: str
+    word: str
+    tone: Literal["good", "bad", "warning", "quiet"]
+    meaning: str
+
+
+STANDINGS: Final[dict[Standing, Sign]] = {
+    "broken": Sign("✗", "broken", "bad", "A promise that it claims did not hold."),
+    "undecided": Sign("?", "undecided", "warning", "Whether a promise that it claims held could not be decided."),
+    "wrong": Sign("✗", "counts wrong", "bad", "It claims less, and what it answered or counted contradicts itself."),
+    "lost": Sign("!", "held, data lost", "warning", "It held; the datastore itself lost what it had acknowledged."),
+    "held": Sign("✓", "held", "good", "Every promise that it claims, and that was tested, held."),
+    "not tested": Sign("–", "not tested", "quiet", "No promise was tested."),  # noqa: RUF001 - a dash
+}
+"""The worst first."""
+WORDS: Final[dict[Word, Sign]] = {
+    "ok": Sign("✓", "held", "good", "It was tested, and nothing contradicts it."),
+    "illegal": Sign("✗", "did not hold", "bad", "What was observed contradicts it."),
+    "unknown": Sign("?", "undecided", "warning", "It was tested, and no verdict was reached."),
+    "not tested": Sign("–", "not tested", "quiet", "Nothing in this run could have contradicted it."),  # noqa: RUF001
+}
+OURS: Final = ("plusone", "service")
+"""The subjects that are this project, first in every table."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One subject on one datastore: what all runs about it say together."""
+
+    subject: str
+    title: str
+    standing: Standing
+    remark: str
+    """What was found, in a few words."""
+    anchor: str
+    """Of the worst of its verifications; empty if it was only measured."""
+    speed: str
+    """Increments per second of the busiest cell of one hot counter; empty if it was not measured."""
+
+    @property
+    def sign(self) -> Sign:
+        return STANDINGS[self.standing]
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A datastore."""
+
+    store: str
+    title: str
+    entries: dict[str, Entry]
+    """By subject."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A sentence of the page's head."""
+
+    sign: Sign
+    text: str
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A verification, where the page shows it, and what it comes to."""
+
+    anchor: str
+    run: str
+    result: Verification
+
+    @property
+    def standing(self) -> Standing:
+        return standing(self.result)
+
+    @property
+    def sign(self) -> Sign:
+        return STANDINGS[self.standing]
+
+    @property
+    def remark(self) -> str:
+        return remark(self.result)
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """Everything that the forms of the report are made from."""
+
+    lines: list[Line]
+    subjects: dict[str, str]
+    """Titles of the subjects that have a column of their own in the table: those that count on several datastores."""
+    rows: list[Row]
+    checked: list[Checked]
+    comparisons: list[Comparison]
+
+
+def summarized(runs: Sequence[Run]) -> Summary:
+    verified = [(run.name, run.result) for run in runs if isinstance(run.result, Verification)]
+    verified.sort(key=lambda named: (named[1].store, place(named[1].subject), named[1].started, named[1].seed))
+    checked = [Checked(f"run-{number}", name, result) for number, (name, result) in enumerate(verified, 1)]
+    comparisons = [run.result for run in runs if isinstance(run.result, Comparison)]
+    comparisons.sort(key=lambda comparison: comparison.started)
+    rows = _rows(checked, [column for comparison in comparisons for column in comparison.columns])
+    stores: Counter[str] = Counter(subject for row in rows for subject in row.entries)
+    titles = {subject: entry.title for row in rows for subject, entry in row.entries.items()}
+    common = sorted((each for each in titles if stores[each] > 1 or each in OURS), key=place)
+    return Summary(_lines(checked, comparisons), {each: titles[each] for each in common}, rows, checked, comparisons)
+
+
+def standing(result: Verification) -> Standing:
+    claimed = {promise.verdict for promise in result.promises if promise.claimed}
+    unclaimed = {promise.verdict for promise in result.promises if not promise.claimed}
+    if "illegal" in claimed:
+        return "broken"
+    if "unknown" in claimed:
+        return "undecided"
+    if result.lost and {each.kind for each in result.contradictions} <= {"lost after acknowledgement"}:
+        return "lost"
+    if result.contradictions or "illegal" in unclaimed:
+        return "wrong"
+    return "held" if "ok" in claimed | unclaimed else "not tested"
+
+
+def remark(result: Verification) -> str:
+    """What a run found, in a few words: the kinds of contradictions, and how far the count is off."""
+    words = list(dict.fromkeys(each.kind for each in result.contradictions))
+    difference = result.counted - result.expected + result.lost
+    parts: list[str] = [*words]
+    if difference:
+        parts.append(f"{signed(difference)} of {count(result.expected)}")
+    if result.lost:
+        parts.append(f"the datastore lost {count(result.lost)}, noticed {many(result.gaps_noticed, 'time')}")
+    if parts:
+        return ", ".join(parts)
+    hits = sum(result.faults.values())
+    return f"{count(result.operations)} operations, {many(hits, 'fault')}"
+
+
+def column_cell(column: Column, keys: int) -> Cell | None:
+    """The busiest measurement of a column with so many keys."""
+    cells = [cell for cell in column.cells if cell.keys == keys]
+    return max(cells, key=lambda cell: cell.concurrency, default=None)
+
+
+def latency_cell(column: Column) -> Cell | None:
+    """Whose latency is shown: that of the hot counter with the most callers."""
+    cells = [cell for cell in column.cells if cell.latency and cell.latency.p50_us > 0]
+    return min(cells, key=lambda cell: (cell.keys, -cell.concurrency), default=None)
+
+
+def place(subject: str) -> tuple[int, str]:
+    """Where a subject stands in a table: ours first."""
+    return (OURS.index(subject) if subject in OURS else len(OURS), subject)
+
+
+def _rows(checked: Sequence[Checked], columns: Sequence[Column]) -> list[Row]:
+    stores = {column.store: column.store_title for column in columns}
+    stores |= {each.result.store: each.result.store_title for each in checked}
+    rows = []
+    for store, title in sorted(stores.items()):
+        here = [each for each in checked if each.result.store == store]
+        measured = {column.subject: column for column in columns if column.store == store}
+        subjects = {each.result.subject: each.result.subject_title for each in here}
+        subjects |= {subject: column.subject_title for subject, column in measured.items()}
+        entries = {
+            subject: _entry(subject, subjects[subject], here, measured.get(subject))
+            for subject in sorted(subjects, key=place)
+        }
+        rows.append(Row(store=store, title=title, entries=entries))
+    return rows
+
+
+def _entry(subject: str, title: str, here: Iterable[Checked], column: Column | None) -> Entry:
+    about = [each for each in here if each.result.subject == subject]
+    worst = min(about, key=lambda each: list(STANDINGS).index(each.standing), default=None)
+    keys = min((cell.keys for cell in column.cells), default=1) if column else 1
+    busiest = column_cell(column, keys) if column else None
+    return Entry(
+        subject=subject,
+        title=title,
+        standing=worst.standing if worst else "not tested",
+        remark=worst.remark if worst else "",
+        anchor=worst.anchor if worst else "",
+        speed=f"{figure(busiest.increments_per_second)}/s" if busiest else "",
+    )
+
+
+def _lines(checked: Sequence[Checked], comparisons: Sequence[Comparison]) -> list[Line]:
+    """The head: what did not hold before what held, then what nobody tried, then what was measured."""
+    claiming = [each for each in checked if any(promise.claimed for promise in each.result.promises)]
+    recipes = [each for each in checked if each not in claiming]
+    lines = [*_about_claims(claiming), *_about_recipes(recipes), *_about_losses(checked), *_about_untested(claiming)]
+    columns = [column for comparison in comparisons for column in comparison.columns]
+    if columns:
+        stores = len({column.store for column in columns})
+        sign = Sign("·", "measured", "quiet", "")
+        ways = many(len(columns), "way of counting", "ways of counting")
+        lines.append(Line(sign, f"Measured: {ways} on {many(stores, 'datastore')}."))
+    return lines
+
+
+def _about_claims(claiming: Sequence[Checked]) -> Iterable[Line]:
+    if not claiming:
+        return
+    bad = [each for each in claiming if each.standing == "broken"]
+    open_ = [each for each in claiming if each.standing == "undecided"]
+    held = sum(each.standing in ("held", "lost", "wrong") for each in claiming)
+    if bad:
+        text = f"{len(bad)} of {len(claiming)} did not hold what they claim: {listed([_what(each) for each in bad])}."
+        yield Line(STANDINGS["broken"], text)
+    if open_:
+        text = f"{len(open_)} of {len(claiming)} could not be decided: {listed([_what(each) for each in open_])}."
+        yield Line(STANDINGS["undecided"], text)
+    if held:
+        operations = sum(each.result.operations for each in claiming)
+        hits = sum(sum(each.result.faults.values()) for each in claiming)
+        who = f"All {held}" if held == len(claiming) > 1 else f"{held} of {len(claiming)}"
+        under = f"{many(operations, 'operation')} and {many(hits, 'fault')} in all"
+        yield Line(STANDINGS["held"], f"{who} held every promise that they claim and that was tested ({under}).")
+
+
+def _what(each: Checked) -> str:
+    """Which promises of a run did not hold: `plusone on redis (exactly once, bounds)`."""
+    result = each.result
+    names = [p.name for p in result.promises if p.claimed and p.verdict in ("illegal", "unknown")]
+    return f"{result.subject} on {result.store} ({', '.join(names)})"
+
+
+def _about_recipes(recipes: Sequence[Checked]) -> Iterable[Line]:
+    wrong = [each for each in recipes if each.standing == "wrong"]
+    if wrong:
+        kinds = Counter(kind for each in wrong for kind in {found.kind for found in each.result.contradictions})
+        found = ", ".join(f"{kind} {kinds[kind]}" for kind in VIOLATIONS if kinds[kind])
+        text = f"{len(wrong)} of {len(recipes)} ways of counting that claim nothing counted wrong"
+        yield Line(STANDINGS["wrong"], f"{text}: {found}." if found else f"{text}.")
+
+
+def _about_losses(checked: Sequence[Checked]) -> Iterable[Line]:
+    losing = [each.result for each in checked if each.result.lost]
+    if losing:
+        stores = listed(sorted({result.store for result in losing}))
+        lost, noticed = sum(each.lost for each in losing), sum(each.gaps_noticed for each in losing)
+        text = f"{stores} lost {many(lost, 'increment')} that had been acknowledged, by its own property"
+        yield Line(STANDINGS["lost"], f"{text}; the sessions noticed {many(noticed, 'loss', 'losses')}.")
+
+
+def _about_untested(claiming: Sequence[Checked]) -> Iterable[Line]:
+    missing: dict[str, list[str]] = {}
+    for each in claiming:
+        for promise in each.result.promises:
+            if promise.claimed and promise.verdict == "not tested":
+                missing.setdefault(promise.name, []).append(f"{each.result.subject} on {each.result.store}")
+    for name, where in missing.items():
+        shown = where if len(where) <= 4 else [*where[:3], f"{len(where) - 3} more"]
+        yield Line(WORDS["not tested"], f"Not tested: {name} ({listed(shown)}).")
