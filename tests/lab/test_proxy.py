@@ -3,72 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
 from plusone.errors import ConfigurationError
 from plusone.lab.faults import Event, Fault, Faults
 from plusone.lab.proxy import Proxy
-
-
-class Echo:
-    """A server that notes each line and sends it back."""
-
-    def __init__(self) -> None:
-        self.lines: list[bytes] = []
-        self.url = ""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while line := await reader.readline():
-                self.lines.append(line)
-                writer.write(line)
-                await writer.drain()
-        except ConnectionError:
-            pass  # the proxy cut it, as it was told to
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def echo() -> AsyncIterator[Echo]:
-    server_side = Echo()
-    server = await asyncio.start_server(server_side.serve, "127.0.0.1", 0)
-    server_side.url = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
-        yield server_side
-
-
-class Client:
-    """Sends lines and waits for each answer; connects anew after a cut."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    async def send(self, line: bytes) -> None:
-        if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
-        self._streams[1].write(line)
-
-    async def ask(self, line: bytes) -> bytes:
-        """The answer; nothing when the connection was cut."""
-        await self.send(line)
-        assert self._streams is not None
-        try:
-            answer = await self._streams[0].readline()
-        except ConnectionError:
-            answer = b""
-        if not answer:
-            await self.leave()
-        return answer
-
-    async def leave(self) -> None:
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
+from tests.lab.echo import Client, Echo, echo
 
 
 def run(faults: Faults, body: Callable[[Echo, Proxy, Client], Awaitable[None]]) -> dict[Event, int]:
