@@ -71,9 +71,12 @@ def _written(form: Format, runs: list[Run]) -> str:
         if importlib.util.find_spec(library) is None:
             raise ConfigurationError(f"the lab's {library} is not installed; run: pip install 'plusone[lab]'")
     if form == "html":
-        from plusone.lab.report.page import html
+        from rich.console import Console
 
-        return html(runs)
+        with Console(stderr=True).status(f"drawing {len(runs)} runs"):
+            from plusone.lab.report.page import html
+
+            return html(runs)
     from plusone.lab.report.markdown import markdown
 
     return markdown(runs)

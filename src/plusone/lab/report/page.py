@@ -18,7 +18,18 @@ from plusone.lab.results import Cell, Column, Comparison, Contradiction, Latency
 
 _FILTERS: Final = {
     name: getattr(wording, name)
-    for name in ("answered", "asked", "code_parts", "count", "dollars", "duration", "figure", "moment", "printable")
+    for name in (
+        "answered",
+        "asked",
+        "code_parts",
+        "count",
+        "dollars",
+        "duration",
+        "figure",
+        "moment",
+        "plain",
+        "printable",
+    )
 } | {"signed": wording.signed, "trusted": Markup}
 
 

@@ -203,6 +203,7 @@ def _embedded(svg: str, salt: str) -> str:
     (box,) = re.findall(r'viewBox="([^"]+)"', svg)
     body = svg[svg.index("</defs>", svg.index("<style")) + len("</defs>") : svg.rindex("</svg>")]
     body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r'<g id="[^"]*"/>', "", body)
     body = re.sub(r'<g id="[^"]*">', "<g>", body).replace("xlink:href", "href")
     body = re.sub(r"font: (?:(bold|[6-9]00) )?([\d.]+)px [^;\"]*", _font, body)
     body = re.sub(r"font-family: [^;\"]*;? ?", "", body)

@@ -36,9 +36,10 @@ def figure(number: float) -> str:
     """Three significant digits, and thousands in groups: 0.0123, 9.81, 1,230."""
     if number == 0 or not math.isfinite(number):
         return f"{number:g}"
-    digits = max(0, 2 - math.floor(math.log10(abs(number))))
-    rounded = f"{round(number, 2 - math.floor(math.log10(abs(number)))):,.{min(digits, 9)}f}"
-    return rounded.rstrip("0").rstrip(".") if "." in rounded and abs(number) < 0.01 else rounded
+    rounded = float(f"{number:.3g}")
+    digits = max(0, 2 - math.floor(math.log10(abs(rounded))))
+    shown = f"{rounded:,.{digits}f}"
+    return shown.rstrip("0") if abs(rounded) < 0.1 else shown
 
 
 def duration(microseconds: float) -> str:
