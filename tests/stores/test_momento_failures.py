@@ -64,7 +64,7 @@ async def test_a_wrong_api_key(url: str) -> None:
 )
 @asynchronous
 async def test_nobody_there_is_definite(endpoint: str, advice: str, server: ServerProcess) -> None:
-    store = store_at(f"momento://c?endpoint={endpoint}&api_key_from=PLUSONE_TEST_MOMENTO_API_KEY")
+    store = store_at(f"momento://c?endpoint={endpoint}&api_key_from={VARIABLE}")
     for ask in (store.open, store.check, lambda: store.apply([add(1)]), lambda: store.setup(dry_run=False)):
         with pytest.raises(StoreUnavailable, match=rf"^Momento: UNAVAILABLE: .*; {advice} endpoint in the store URL"):
             await ask()

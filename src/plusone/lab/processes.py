@@ -12,28 +12,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
-from plusone.errors import PlusoneError
+from plusone.lab.disks import SmallDisk
+from plusone.lab.programs import PRINTED_CHARACTERS_SHOWN, ServerFailed
 
 STARTS_WITHIN_SECONDS: Final = 30.0
 ENDS_WITHIN_SECONDS: Final = 10.0
 _ASKED_EVERY_SECONDS: Final = 0.01
 _PORTS: Final = range(10_000, 32_768)
 _SHARES: Final = 16
-_LOG_CHARACTERS_SHOWN: Final = 4_000
 _given: Final[set[int]] = set()
 _share: int | None = None
-
-
-class ServerFailed(PlusoneError):
-    """A server that the lab started does not do what it should. The end of its log, in the message, says why."""
-
-    code = "server-failed"
-    http_status = 503
 
 
 def choose_ports(share: int) -> None:
@@ -83,6 +76,9 @@ class ServerProcess:
             shutil.chown(self.folder, user)
         self._command = command
         self._is_ready = is_ready
+        self.wants_small_disk = False
+        """Whether its folder is to be on a disk of its own that can be filled. Set it before it is started."""
+        self.disk: SmallDisk | None = None
         self._log = self.folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -104,11 +100,25 @@ class ServerProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it on its port, with what its folder holds, and return when it is ready."""
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start it, and do not wait: servers that need one another are all launched before the first is waited for."""
+        command = self._command(self.port, self.folder)
+        if self.wants_small_disk and self.disk is None:
+            self.disk = SmallDisk(self.folder, self.user)
+        if self.disk is not None:
+            command = self.disk.command(command)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # the commands are the lab's own
-                self._command(self.port, self.folder),
+                command,
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
@@ -116,6 +126,10 @@ class ServerProcess:
                 start_new_session=True,
                 user=self.user,
             )
+
+    def wait_until_ready(self) -> None:
+        """Raises `ServerFailed` if it ends, or takes too long."""
+        assert self._process is not None
         deadline = time.monotonic() + STARTS_WITHIN_SECONDS
         while not self._is_ready(self.port):
             try:
@@ -125,6 +139,17 @@ class ServerProcess:
                     continue
                 raise self.failure(f"was not ready within {STARTS_WITHIN_SECONDS:.0f} s") from None
             raise self.failure(f"ended with status {status} instead of serving")
+
+    def revive(self) -> None:
+        """Wait until it is ready; if it has ended, or does meanwhile, start it again first."""
+        try:
+            if self.runs:
+                self.wait_until_ready()
+                return
+        except ServerFailed:
+            if self.runs:
+                raise
+        self.start()
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has."""
@@ -160,7 +185,7 @@ class ServerProcess:
 
     def failure(self, problem: str) -> ServerFailed:
         """The error that says so, with the end of what it wrote."""
-        end = self.log()[-_LOG_CHARACTERS_SHOWN:].strip()
+        end = self.log()[-PRINTED_CHARACTERS_SHOWN:].strip()
         return ServerFailed(f"{self.name} {problem}; its log ends with:\n{end or '(nothing)'}")
 
     def log(self, start: int = 0) -> str:
@@ -184,11 +209,16 @@ class ServerProcess:
                 self.stop()
             except subprocess.TimeoutExpired:
                 self.kill()
+        if self.disk is not None:
+            self.disk.close()
         shutil.rmtree(self.folder)
 
     def _signal(self, number: signal.Signals) -> None:
         """To the server and the processes that it started: they are a session of their own."""
         os.killpg(self.pid, number)
+
+
+AnyServer = TypeVar("AnyServer", bound=ServerProcess)
 
 
 class Together:
@@ -206,10 +236,30 @@ class Together:
             server.resume()
 
     def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def kill(self) -> None:
         for server in self._servers:
             server.kill()
+
+    def start(self) -> None:
+        """Start those that do not run, and return when all are ready."""
         for server in self._servers:
-            server.start()
+            if not server.runs:
+                server.launch()
+        for server in self._servers:
+            server.wait_until_ready()
+
+
+@contextmanager
+def all_of(servers: Sequence[AnyServer]) -> Iterator[Sequence[AnyServer]]:
+    """The servers, started at the same time."""
+    with ExitStack() as stack:
+        for server in servers:
+            stack.callback(server.close)
+        Together(servers).start()
+        yield servers
 
 
 def until(holds: Callable[[], bool], what: str = "the servers to agree") -> None:
@@ -219,27 +269,3 @@ def until(holds: Callable[[], bool], what: str = "the servers to agree") -> None
         if time.monotonic() > deadline:
             raise ServerFailed(f"waited {STARTS_WITHIN_SECONDS:.0f} s in vain for {what}; is the machine very busy?")
         time.sleep(_ASKED_EVERY_SECONDS)
-
-
-def run(
-    command: Sequence[str | Path], folder: Path | None = None, *, user: str | None = None, seconds: float = 120
-) -> str:
-    """What a program printed, run to its end. Raises `ServerFailed` with the end of it, if it failed."""
-    try:
-        done = subprocess.run(  # noqa: S603  # the commands are the lab's own
-            command,
-            cwd=folder,
-            user=user,
-            timeout=seconds,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-    except subprocess.TimeoutExpired:
-        raise ServerFailed(f"{command[0]} took more than {seconds:.0f} s") from None
-    if done.returncode:
-        end = done.stdout[-_LOG_CHARACTERS_SHOWN:].strip()
-        raise ServerFailed(f"{command[0]} ended with status {done.returncode}; it printed at the end:\n{end}")
-    return done.stdout

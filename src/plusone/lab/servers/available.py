@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 
-from plusone.lab.processes import run
+from plusone.lab.programs import run
 from plusone.lab.servers import build
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from plusone.errors import ConfigurationError
-from plusone.lab.processes import ServerFailed, run
+from plusone.lab.programs import ServerFailed, run
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 TOOLS: Final = {"pom.xml": ("mvn", "javac", "java"), "go.mod": ("go",)}
@@ -37,6 +38,15 @@ def folder(name: str) -> Path:
     if not target.is_dir():
         raise Unavailable(f"{name} was not built: run: python -m plusone.lab.servers.build {name}")
     return target
+
+
+def version(name: str) -> str:
+    """The version of the server that the recipe asks for."""
+    recipe = RECIPES / name
+    text = next((recipe / marker).read_text() for marker in TOOLS if (recipe / marker).exists())
+    found = re.search(r"<version>([\d.]+)</version>\s*</dependency>|^require \S+ v(\S+)$", text, re.MULTILINE)
+    assert found is not None
+    return found[1] or found[2]
 
 
 def build(name: str) -> Path:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from plusone.lab.processes import ServerProcess
 from plusone.lab.servers import build
 from plusone.lab.servers.available import no_driver, not_built, not_installed
+from plusone.lab.servers.started import ServerFault, Started, to_all
 
 _RECIPE: Final = "dynamodb"
 _SOON_WARM: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
@@ -20,6 +22,14 @@ _SOON_WARM: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 def missing() -> str | None:
     """Why it cannot be started here, and what helps."""
     return not_installed("default-jdk-headless", "java") or not_built(_RECIPE) or no_driver("dynamodb", "aiobotocore")
+
+
+@contextmanager
+def start(*, keeps: bool, faults: frozenset[ServerFault]) -> Iterator[Started]:
+    # What is measured is meant to get warm: with the JVM's own choice of compilers.
+    with dynamodb_server(keeps=keeps, java=()) as server:
+        title = f"DynamoDB Local {build.version(_RECIPE)}, {'on disk' if keeps else 'in memory'}"
+        yield Started(name="dynamodb", title=title, url=url_of(server), keeps=keeps, harms=to_all([server]))
 
 
 def dynamodb_server(*, keeps: bool = False, java: Sequence[str] = _SOON_WARM) -> ServerProcess:

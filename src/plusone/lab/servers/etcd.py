@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import json
 import ssl
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from plusone.lab.processes import ServerProcess, free_port, until
-from plusone.lab.servers.available import no_driver, not_installed, with_parameters
+from plusone.lab.processes import ServerProcess, Together, all_of, free_port, until
+from plusone.lab.relays import Relay, anybody, nobody
+from plusone.lab.servers.available import no_driver, not_installed, version_of, with_parameters
+from plusone.lab.servers.started import Harm, ServerFault, Started, to_all
 
 _ANYONE: Final = ssl._create_unverified_context()  # noqa: S323  # whoever it is, it only has to be ready
 
@@ -33,23 +35,104 @@ def etcd_server(*options: str, scheme: str = "http", asked_at: int | None = None
 @contextmanager
 def etcd_cluster(*options: str) -> Iterator[Sequence[ServerProcess]]:
     """Three members, once all of them serve."""
-    peers = {f"member-{number}": free_port() for number in range(3)}
-    cluster = ",".join(f"{name}=http://127.0.0.1:{peer}" for name, peer in peers.items())
-    most_run = False
-
-    def is_ready(port: int) -> bool:
-        # A member serves once most of them run, which is not before the second one does.
-        return _serves(port) if most_run else _listens(port)
-
-    members = [
-        ServerProcess(name, _Member(name, peer, cluster, options).command, is_ready) for name, peer in peers.items()
-    ]
-    with ExitStack() as stack:
-        for member in members:
-            stack.enter_context(member)
-            most_run = member is not members[0]
-        until(lambda: all(_serves(member.port) for member in members), "etcd's members to serve")
+    with _members([free_port() for _ in range(3)], None, options) as members:
         yield members
+
+
+@contextmanager
+def start(*, keeps: bool, faults: frozenset[ServerFault]) -> Iterator[Started]:
+    """It keeps what it acknowledged, whatever `keeps` is: this version has no other way."""
+    with ExitStack() as stack:
+        peers = [free_port() for _ in range(3)]
+        relays = [stack.enter_context(Relay(peer)) for peer in peers] if "partition" in faults else None
+        members = stack.enter_context(_members(peers, relays, ()))
+        harms = {**to_all(members), "failover": _failover(members)}
+        if relays is not None:
+            harms["partition"] = _partition(members, relays)
+        title = f"etcd {version_of('etcd', '--version')}, three members"
+        yield Started(name="etcd", title=title, url=url_of(*members), keeps=True, harms=harms)
+
+
+@contextmanager
+def _members(
+    peers: Sequence[int], relays: Sequence[Relay] | None, options: Sequence[str]
+) -> Iterator[Sequence[ServerProcess]]:
+    """Members that listen to one another at these ports, and reach one another by way of the relays, if any."""
+    reached = peers if relays is None else [relay.port for relay in relays]
+    urls = {f"member-{number}": f"http://127.0.0.1:{port}" for number, port in enumerate(reached)}
+    cluster = ",".join(f"{name}={url}" for name, url in urls.items())
+    members = [
+        ServerProcess(name, _Member(name, peer, cluster, options, advertised=url).command, _serves)
+        for (name, url), peer in zip(urls.items(), peers, strict=True)
+    ]
+    with all_of(members):
+        yield members
+
+
+def _failover(members: Sequence[ServerProcess]) -> Harm:
+    def begin() -> str:
+        before = _leader(members)
+        before.kill()
+        others = [member for member in members if member is not before]
+        after = _elected(others)
+        return f"SIGKILL to the leader, {before.name}; {after.name} was elected"
+
+    return Harm(begin, Together(members).start)
+
+
+def _partition(members: Sequence[ServerProcess], relays: Sequence[Relay]) -> Harm:
+    def begin() -> str:
+        alone = _leader(members)
+        for member, relay in zip(members, relays, strict=True):
+            # Whoever calls the one that is alone is cut off, and whatever that one calls.
+            relay.admit(nobody if member is alone else lambda source: not _has_port(alone.pid, source))
+        after = _elected([member for member in members if member is not alone])
+        return f"the leader, {alone.name}, was cut off from the others; {after.name} was elected"
+
+    def end() -> None:
+        for relay in relays:
+            relay.admit(anybody)
+        until(lambda: all(_serves(member.port) for member in members), "etcd's members to serve again")
+
+    return Harm(begin, end)
+
+
+def _leader(members: Sequence[ServerProcess]) -> ServerProcess:
+    return next(member for member in members if _leads(member))
+
+
+def _elected(members: Sequence[ServerProcess]) -> ServerProcess:
+    """Who leads these members, once one does and all of them serve."""
+    until(
+        lambda: any(map(_leads, members)) and all(_serves(member.port) for member in members), "etcd to elect a leader"
+    )
+    return _leader(members)
+
+
+def _leads(member: ServerProcess) -> bool:
+    request = urllib.request.Request(  # http
+        f"http://127.0.0.1:{member.port}/v3/maintenance/status", data=b"{}", method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=1) as answer:  # noqa: S310  # http
+            status = json.loads(answer.read())
+    except OSError:
+        return False
+    return bool(status.get("leader") == status["header"]["member_id"])
+
+
+def _has_port(process: int, port: int) -> bool:
+    """Whether a connection from this port of 127.0.0.1 is the process's (Linux: proc(5), /proc/net/tcp and fd)."""
+    local = f"0100007F:{port:04X}"
+    connections = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{fields[9]}]" for fields in connections if fields[1] == local}
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        try:
+            if descriptor.readlink().name in sockets:
+                return True
+        except OSError:
+            continue  # closed meanwhile
+    return False
 
 
 def url_of(*members: ServerProcess, **parameters: str | int) -> str:
@@ -58,15 +141,24 @@ def url_of(*members: ServerProcess, **parameters: str | int) -> str:
 
 
 class _Member:
-    def __init__(self, name: str, peer: int, cluster: str, options: Sequence[str], scheme: str = "http") -> None:
+    def __init__(
+        self,
+        name: str,
+        peer: int,
+        cluster: str,
+        options: Sequence[str],
+        scheme: str = "http",
+        advertised: str | None = None,
+    ) -> None:
         self._name, self._peer, self._cluster, self._options, self._scheme = name, peer, cluster, options, scheme
+        self._advertised = advertised or f"http://127.0.0.1:{peer}"
 
     def command(self, port: int, folder: Path) -> Sequence[str]:
         client, peer = f"{self._scheme}://127.0.0.1:{port}", f"http://127.0.0.1:{self._peer}"
         return (
             *("etcd", "--name", self._name, "--data-dir", str(folder / "data")),
             *("--listen-client-urls", client, "--advertise-client-urls", client),
-            *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
+            *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", self._advertised),
             *("--initial-cluster", self._cluster, "--initial-cluster-token", self._cluster),
             *("--logger", "zap", *self._options),
         )
@@ -80,11 +172,3 @@ def _serves(port: int, scheme: str = "http") -> bool:
             return b'"true"' in answer.read()
     except OSError:
         return False
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from plusone.lab.processes import ServerProcess, run
-from plusone.lab.servers.available import no_driver, not_installed, program, with_parameters
+from plusone.lab.processes import ServerProcess
+from plusone.lab.programs import run
+from plusone.lab.servers.available import no_driver, not_installed, program, version_of, with_parameters
 from plusone.lab.servers.mysql import DATABASE, greets
+from plusone.lab.servers.started import ServerFault, Started, to_all
 
 
 def missing() -> str | None:
     """Why none can be started here, and what helps."""
     return not_installed("mariadb-server", "mariadbd", "mariadb-install-db") or no_driver("mysql", "asyncmy")
+
+
+@contextmanager
+def start(*, keeps: bool, faults: frozenset[ServerFault]) -> Iterator[Started]:
+    server = mariadb_server(*(() if keeps else ("--innodb-flush-log-at-trx-commit=0",)))
+    server.wants_small_disk = "disk_full" in faults
+    with server:
+        flushed = "every transaction flushed" if keeps else "flushed once a second"
+        title = f"MariaDB {version_of(program('mariadbd'), '--version')}, {flushed}"
+        yield Started(name="mariadb", title=title, url=url_of(server), keeps=keeps, harms=to_all([server]))
 
 
 def mariadb_server(*options: str) -> ServerProcess:

@@ -13,6 +13,7 @@ from typing import Final
 
 from plusone.lab.processes import ServerProcess
 from plusone.lab.servers.available import no_driver
+from plusone.lab.servers.started import ServerFault, Started, to_all
 
 CACHE: Final = "Counters"
 VARIABLE: Final = "PLUSONE_LAB_MOMENTO_API_KEY"
@@ -25,6 +26,14 @@ _HELLO: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 def missing() -> str | None:
     """Why it cannot be started here, and what helps."""
     return no_driver("momento", "grpc") or no_driver("momento", "momento_wire_types")
+
+
+@contextmanager
+def start(*, keeps: bool, faults: frozenset[ServerFault]) -> Iterator[Started]:
+    """It keeps nothing, whatever `keeps` is: Momento is a cache."""
+    with momento_emulator() as server, api_key():
+        title = "an emulator of Momento, in memory"
+        yield Started(name="momento", title=title, url=url_of(server), keeps=False, harms=to_all([server]))
 
 
 def momento_emulator(*options: str, cache: str | None = CACHE, tls: bool = False) -> ServerProcess:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from plusone.lab.processes import ServerProcess
 from plusone.lab.servers import build
 from plusone.lab.servers.available import no_driver, not_built, not_installed, with_parameters
+from plusone.lab.servers.started import ServerFault, Started, to_all
 
 
 def missing() -> str | None:
     """Why it cannot be started here, and what helps."""
     return not_installed("default-jdk-headless", "java") or not_built("mongo") or no_driver("mongodb", "pymongo")
+
+
+@contextmanager
+def start(*, keeps: bool, faults: frozenset[ServerFault]) -> Iterator[Started]:
+    with mongo_server(keeps=keeps) as server:
+        written = "every write in its file" if keeps else "the last second may be lost"
+        title = f"mongo-java-server {build.version('mongo')}, {written}"
+        yield Started(name="mongodb", title=title, url=url_of(server), keeps=keeps, harms=to_all([server]))
 
 
 def mongo_server(*, keeps: bool = False) -> ServerProcess:

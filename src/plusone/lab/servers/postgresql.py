@@ -10,13 +10,16 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
-from plusone.lab.processes import ENDS_WITHIN_SECONDS, ServerProcess, run
-from plusone.lab.servers.available import no_driver, with_parameters
+from plusone.lab.processes import ENDS_WITHIN_SECONDS, ServerProcess, until
+from plusone.lab.programs import ServerFailed, run
+from plusone.lab.relays import Relay
+from plusone.lab.servers.available import no_driver, version_of, with_parameters
+from plusone.lab.servers.started import Harm, ServerFault, Started, to_all
 
 USER: Final = "postgres"
 PASSWORD: Final = "p@ss/word"
@@ -40,6 +43,71 @@ PROGRAMS: Final = _programs()
 def missing() -> str | None:
     """Why none can be started here, and what helps."""
     return no_driver("postgresql", "asyncpg") if PROGRAMS else _INSTALL
+
+
+@contextmanager
+def start(*, keeps: bool, faults: frozenset[ServerFault]) -> Iterator[Started]:
+    settings = () if keeps else ("synchronous_commit=off",)
+    title = f"PostgreSQL {version_of(str(_program('postgres')), '--version')}, "
+    title += "every commit flushed" if keeps else "commits flushed later"
+    with ExitStack() as stack:
+        primary = postgresql_server(*settings)
+        primary.wants_small_disk = "disk_full" in faults
+        if "failover" in faults:
+            pair = stack.enter_context(_Pair(primary, settings))
+            url, harms = url_of(pair.relay), {**to_all(pair.servers), "failover": Harm(pair.fail_over, pair.mend)}
+            title += ", by a standby too" if keeps else ", a standby behind"
+        else:
+            stack.enter_context(primary)
+            url, harms = url_of(primary), to_all([primary])
+        yield Started(name="postgresql", title=title, url=url, keeps=keeps, harms=harms)
+
+
+class _Pair:
+    """A primary, a standby that every commit waits for, and an address that leads to whichever is the primary."""
+
+    def __init__(self, primary: ServerProcess, settings: Sequence[str]) -> None:
+        self.servers = [primary]
+        """The primary first; as many as there are just now."""
+        self.relay = Relay(primary.port)
+        self._settings = settings
+
+    def __enter__(self) -> Self:
+        try:
+            self.servers[0].start()
+            self.relay.__enter__()
+            self.mend()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.relay.__exit__()
+        for server in self.servers:
+            server.close()
+
+    def fail_over(self) -> str:
+        """Kill the primary, and promote the standby. From then on nobody follows, and commits wait for nobody."""
+        if len(self.servers) < 2:
+            raise ServerFailed("PostgreSQL has no standby that could be promoted; let the last failover end first")
+        old, new = self.servers
+        old.kill()
+        _tell(new, "SELECT pg_promote()", "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+        self.relay.lead_to(new.port)
+        self.servers[:] = [new]
+        old.close()
+        return f"SIGKILL to the primary at {old.port}; the standby at {new.port} was promoted"
+
+    def mend(self) -> None:
+        """Have a new standby follow the primary, made from its data, and commits wait for it."""
+        [primary] = self.servers
+        standby = postgresql_standby(primary, *self._settings)
+        standby.wants_small_disk = primary.wants_small_disk
+        self.servers.append(standby)
+        standby.start()
+        _tell(primary, "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
+        until(lambda: "sync" in _tell(primary, "SELECT sync_state FROM pg_stat_replication").split(), "the standby")
 
 
 class PostgreSQLProcess(ServerProcess):
@@ -96,14 +164,14 @@ def postgresql_server(*settings: str, files: Mapping[str, str] | None = None) ->
     return PostgreSQLProcess("postgresql", command, _is_ready, _system_user())
 
 
-def postgresql_standby(primary: ServerProcess) -> PostgreSQLProcess:
-    """A standby that follows `primary`."""
+def postgresql_standby(primary: ServerProcess, *settings: str) -> PostgreSQLProcess:
+    """A standby that follows `primary`; `settings` are of the form name=value."""
 
     def command(port: int, folder: Path) -> Sequence[str]:
         if not (folder / "data").exists():
             source = f"host=127.0.0.1 port={primary.port} user={USER} password='{PASSWORD}'"
             _run(folder, "pg_basebackup", "-D", "data", "-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", source)
-        return _command(port, folder, ())
+        return _command(port, folder, settings)
 
     return PostgreSQLProcess("postgresql-standby", command, _is_ready, _system_user())
 
@@ -135,26 +203,35 @@ def _initialise(folder: Path) -> None:
 
 
 def _command(port: int, folder: Path, settings: Sequence[str]) -> Sequence[str]:
-    assert PROGRAMS is not None
     own = ("listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={folder}")
     places = ("timezone=Asia/Kathmandu", "log_timezone=UTC", "datestyle=sql, dmy")
     options = [option for setting in (*own, *places, *settings) for option in ("-c", setting)]
-    return (str(PROGRAMS / "postgres"), "-D", str(folder / "data"), *options)
+    return (str(_program("postgres")), "-D", str(folder / "data"), *options)
+
+
+def _program(name: str) -> Path:
+    assert PROGRAMS is not None
+    return PROGRAMS / name
 
 
 def _run(folder: Path, program: str, *arguments: str) -> None:
-    assert PROGRAMS is not None
-    run([PROGRAMS / program, *arguments], folder, user=_system_user())
+    run([_program(program), *arguments], folder, user=_system_user())
+
+
+def _tell(server: ServerProcess, *statements: str) -> str:
+    """What psql prints of these statements, values alone, each of them a transaction of its own."""
+    commands = [part for statement in statements for part in ("-c", statement)]
+    address = f"host=127.0.0.1 port={server.port} user={USER} password='{PASSWORD}' dbname=postgres"
+    return run([_program("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *commands, address])
 
 
 def _is_ready(port: int) -> bool:
-    assert PROGRAMS is not None
-    command = [str(PROGRAMS / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-t", "1"]
+    command = [str(_program("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(port), "-t", "1"]
     return subprocess.run(command).returncode == 0  # noqa: S603  # the command is the lab's own
 
 
 def url_of(
-    server: ServerProcess,
+    server: ServerProcess | Relay,
     *,
     user: str = f"{USER}:{_QUOTED_PASSWORD}",
     host: str = "127.0.0.1",

@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from plusone.lab.processes import ServerProcess
-from plusone.lab.servers.available import no_driver, not_installed, with_parameters
+from plusone.lab.servers.available import no_driver, not_installed, version_of, with_parameters
+from plusone.lab.servers.started import ServerFault, Started, to_all
+
+EVERY_WRITE_FLUSHED: Final = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 def missing() -> str | None:
     """Why none can be started here, and what helps."""
     return not_installed("redis-server", "redis-server") or no_driver("redis", "redis")
+
+
+@contextmanager
+def start(*, keeps: bool, faults: frozenset[ServerFault]) -> Iterator[Started]:
+    server = redis_server(*durability(keeps))
+    server.wants_small_disk = "disk_full" in faults
+    with server:
+        title = f"Redis {version()}, {durability_in_words(keeps)}"
+        yield Started(name="redis", title=title, url=url_of(server), keeps=keeps, harms=to_all([server]))
+
+
+def durability(keeps: bool) -> Sequence[str]:
+    return EVERY_WRITE_FLUSHED if keeps else ()
+
+
+def durability_in_words(keeps: bool) -> str:
+    return "every write flushed" if keeps else "in memory"
+
+
+def version() -> str:
+    return version_of("redis-server", "--version")
 
 
 def redis_server(*options: str) -> ServerProcess:
@@ -23,14 +48,19 @@ def redis_server(*options: str) -> ServerProcess:
 
 def redis_replica(primary: ServerProcess, number: int = 1) -> ServerProcess:
     """The `number`-th replica of `primary`, ready once a write to that one reaches all of them."""
-
-    def is_ready(port: int) -> bool:
-        # Its link is up before the primary asks it for acknowledgements, and one may come of itself: so twice.
-        probes = b"SET probe 1\r\nWAIT %d 100\r\nDEL probe\r\nWAIT %d 100" % (number, number)
-        return _ask(primary.port, probes, replies=4) == b"+OK\r\n:%d\r\n:1\r\n:%d\r\n" % (number, number)
-
     options = ("--replicaof", "127.0.0.1", str(primary.port))
-    return ServerProcess("redis-replica", lambda port, folder: server_command(port, folder, options), is_ready)
+    return ServerProcess(
+        "redis-replica",
+        lambda port, folder: server_command(port, folder, options),
+        lambda port: reaches(primary, number),
+    )
+
+
+def reaches(primary: ServerProcess, replicas: int) -> bool:
+    """Whether a write to the primary reaches so many replicas."""
+    # A link is up before the primary asks it for acknowledgements, and one may come of itself: so twice.
+    probes = b"SET probe 1\r\nWAIT %d 100\r\nDEL probe\r\nWAIT %d 100" % (replicas, replicas)
+    return _ask(primary.port, probes, replies=4) == b"+OK\r\n:%d\r\n:1\r\n:%d\r\n" % (replicas, replicas)
 
 
 def server_command(port: int, folder: Path, options: Sequence[str]) -> Sequence[str]:
@@ -63,6 +93,12 @@ def _ask(port: int, commands: bytes, *, replies: int = 1) -> bytes:
     except OSError:
         return b""
     return answer
+
+
+def follows(server: ServerProcess, primary: ServerProcess) -> bool:
+    """Whether it is a replica of `primary`, with its link up."""
+    role, *rest = ask(server, "ROLE")
+    return role == "slave" and (rest[1], rest[2]) == (primary.port, "connected")
 
 
 def answers(port: int) -> bool:

@@ -10,13 +10,23 @@ from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from plusone.lab.faults import Event, Faults
-from plusone.lab.processes import ServerProcess, free_port, until
+from plusone.lab.processes import ServerProcess, all_of, free_port, until
 from plusone.lab.proxy import Proxy
 from plusone.lab.servers.available import with_parameters
-from plusone.lab.servers.redis import answers, ask, missing, server_command
+from plusone.lab.servers.redis import (
+    answers,
+    ask,
+    durability,
+    durability_in_words,
+    follows,
+    missing,
+    server_command,
+    version,
+)
+from plusone.lab.servers.started import Harm, ServerFault, Started, and_then, to_all
 from plusone.stores.registry import StoreURL
 
-__all__ = ["ClusterProxy", "RedisNode", "is_whole", "missing", "redis_cluster", "replica_of", "url_of"]
+__all__ = ["ClusterProxy", "RedisNode", "is_whole", "missing", "redis_cluster", "replica_of", "start", "url_of"]
 
 _SLOTS: Final = 16_384
 _LOOPBACK_ADDRESSES: Final = itertools.cycle(range(2, 255))
@@ -48,10 +58,62 @@ class RedisNode(ServerProcess):
 
 
 @contextmanager
+def start(*, keeps: bool, faults: frozenset[ServerFault]) -> Iterator[Started]:
+    options = durability(keeps)
+    with redis_cluster(3, *options) as primaries, all_of([RedisNode(*options) for _ in primaries]) as replicas:
+        nodes = [*primaries, *replicas]
+        for primary, replica in zip(primaries, replicas, strict=True):
+            replica.ask("CLUSTER", "MEET", "127.0.0.1", primary.port, primary.bus_port)
+        until(lambda: all(is_whole(node, len(nodes)) for node in nodes), "the nodes to know one another")
+        for primary, replica in zip(primaries, replicas, strict=True):
+            replica.ask("CLUSTER", "REPLICATE", primary.node_id)
+        until(lambda: all(follows(*pair) for pair in zip(replicas, primaries, strict=True)), "the replicas to follow")
+        until(lambda: all(_knows_replicas(node, len(replicas)) for node in nodes), "the nodes to know the replicas")
+        harms = to_all(nodes)
+        harms["kill"] = and_then(
+            harms["kill"],
+            lambda: until(lambda: all(is_whole(node, len(nodes)) for node in nodes), "the nodes to agree"),
+        )
+        harms["failover"] = _failover(nodes)
+        title = f"Redis Cluster {version()}, three primaries with a replica each, {durability_in_words(keeps)}"
+        yield Started(name="redis-cluster", title=title, url=url_of(nodes), keeps=keeps, harms=harms)
+
+
+def _failover(nodes: Sequence[RedisNode]) -> Harm:
+    """Of one of the primaries that has a replica; which one changes with each."""
+    killed: list[tuple[RedisNode, RedisNode]] = []
+    turns = itertools.count()
+
+    def begin() -> str:
+        pairs = [(one, other) for one in nodes for other in nodes if one is not other and follows(other, one)]
+        primary, replica = pairs[next(turns) % len(pairs)]
+        primary.kill()
+        killed.append((primary, replica))
+        alive = [node for node in nodes if node.runs]
+        until(lambda: replica.ask("ROLE")[0] == "master", "a replica to be promoted")
+        until(lambda: all(is_whole(node, len(nodes)) for node in alive), "the nodes to agree")
+        return f"SIGKILL to the primary at {primary.port}; its replica at {replica.port} was promoted"
+
+    def end() -> None:
+        while killed:
+            old, new = killed.pop()
+            old.start()
+            until(lambda: follows(old, new), "the old primary to follow")  # noqa: B023  # called at once
+        until(lambda: all(is_whole(node, len(nodes)) for node in nodes), "the nodes to agree")
+
+    return Harm(begin, end)
+
+
+def _knows_replicas(node: RedisNode, replicas: int) -> bool:
+    shards = node.ask("CLUSTER", "SLOTS")
+    return sum(len(shard) - 3 for shard in shards) == replicas
+
+
+@contextmanager
 def redis_cluster(nodes: int = 3, *options: str) -> Iterator[Sequence[RedisNode]]:
     """A cluster of so many primaries, each with its share of the slots."""
     with ExitStack() as stack:
-        found = [stack.enter_context(RedisNode(*options)) for _ in range(nodes)]
+        found = stack.enter_context(all_of([RedisNode(*options) for _ in range(nodes)]))
         edges = [number * _SLOTS // nodes for number in range(nodes + 1)]
         for number, node in enumerate(found):
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)

@@ -13,14 +13,31 @@ from urllib.parse import urlsplit
 import msgspec
 
 from plusone.lab.faults import Faults
-from plusone.lab.processes import ServerProcess, until
+from plusone.lab.processes import ServerProcess, all_of, until
+from plusone.lab.programs import ServerFailed
 from plusone.lab.proxy import Proxy
 from plusone.lab.servers.available import with_parameters
-from plusone.lab.servers.redis import answers, ask, missing, redis_replica, redis_server, url_of
+from plusone.lab.servers.redis import (
+    answers,
+    ask,
+    durability,
+    durability_in_words,
+    follows,
+    missing,
+    reaches,
+    server_command,
+    url_of,
+    version,
+)
+from plusone.lab.servers.started import Harm, ServerFault, Started, and_then, to_all
 
-__all__ = ["PRIMARY_NAME", "SentinelProxy", "SentinelSet", "missing", "sentinel_set"]
+__all__ = ["PRIMARY_NAME", "SentinelProxy", "SentinelSet", "missing", "sentinel_set", "start"]
+
+_DOWN_AFTER_MS: Final = 5_000
+"""A server of the lab's that stands still for less is not replaced."""
 
 PRIMARY_NAME: Final = "mymaster"
+_CONFIGURATION: Final = "redis.conf"
 
 
 class SentinelSet(msgspec.Struct, frozen=True):
@@ -34,19 +51,82 @@ class SentinelSet(msgspec.Struct, frozen=True):
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return with_parameters(f"redis+sentinel://{hosts}/{name}/0", parameters)
 
+    @property
+    def servers(self) -> Sequence[ServerProcess]:
+        return (self.primary, *self.replicas)
+
+    @property
+    def leader(self) -> ServerProcess | None:
+        """Whom all sentinels name as the primary, and who is it; None while there is no such server."""
+        addresses = {
+            ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", PRIMARY_NAME)[1] for sentinel in self.sentinels
+        }
+        named = [server for server in self.servers if {str(server.port)} == addresses and server.runs]
+        return next((server for server in named if ask(server, "ROLE")[0] == "master"), None)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all servers and sentinels are there, and know of one another."""
+        leader = self.leader
+        followers = [server for server in self.servers if server is not leader]
+        return (
+            leader is not None
+            and all(_knows(sentinel, len(self.replicas), len(self.sentinels)) for sentinel in self.sentinels)
+            and all(follows(server, leader) for server in followers)
+        )
+
 
 @contextmanager
 def sentinel_set(
     *options: str, replicas: int = 2, sentinels: int = 3, down_after_ms: int = 30_000
 ) -> Iterator[SentinelSet]:
-    """A set that all of its sentinels know; `options` are the primary's."""
+    """A set that all of its sentinels know; `options` are those of its servers."""
     with ExitStack() as stack:
-        primary = stack.enter_context(redis_server(*options))
-        followers = [stack.enter_context(redis_replica(primary, number + 1)) for number in range(replicas)]
+        primary = stack.enter_context(_server(None, options))
+        followers = stack.enter_context(all_of([_server(primary.port, options) for _ in range(replicas)]))
+        until(lambda: reaches(primary, replicas), "writes to reach every replica")
         quorum = sentinels // 2 + 1
-        watchers = [stack.enter_context(_sentinel(primary.port, quorum, down_after_ms)) for _ in range(sentinels)]
-        until(lambda: all(_knows(sentinel, replicas, sentinels) for sentinel in watchers))
+        watchers = [_sentinel(primary.port, quorum, down_after_ms) for _ in range(sentinels)]
+        stack.enter_context(all_of(watchers))
+        until(lambda: all(_knows(sentinel, replicas, sentinels) for sentinel in watchers), "the sentinels to agree")
         yield SentinelSet(primary, followers, watchers)
+
+
+@contextmanager
+def start(*, keeps: bool, faults: frozenset[ServerFault]) -> Iterator[Started]:
+    with sentinel_set(*durability(keeps), down_after_ms=_DOWN_AFTER_MS) as watched:
+        harms = to_all(watched.servers)
+        harms["kill"] = and_then(harms["kill"], lambda: until(lambda: watched.is_whole, "the sentinels to agree"))
+        harms["failover"] = _failover(watched)
+        title = f"Redis Sentinel {version()}, a primary and two replicas, {durability_in_words(keeps)}"
+        yield Started(name="redis-sentinel", title=title, url=watched.url(), keeps=keeps, harms=harms)
+
+
+def _failover(watched: SentinelSet) -> Harm:
+    killed: list[ServerProcess] = []
+
+    def begin() -> str:
+        before = watched.leader
+        if before is None:
+            raise ServerFailed("the sentinels name no primary that could be killed; let the last fault end first")
+        before.kill()
+        killed.append(before)
+        until(lambda: watched.leader is not None, "the sentinels to promote a replica")
+        after = watched.leader
+        return f"SIGKILL to the primary at {before.port}; the replica at {after.port if after else '?'} was promoted"
+
+    def end() -> None:
+        while killed:
+            server, leader = killed.pop(), watched.leader
+            assert leader is not None
+            # As whoever operates it would start it again. By itself it would be a second primary until, after 8 s, the
+            # sentinels made it a replica.
+            with (server.folder / _CONFIGURATION).open("a") as configuration:
+                configuration.write(f"\nreplicaof 127.0.0.1 {leader.port}\n")
+            server.start()
+        until(lambda: watched.is_whole, "the old primary to follow")
+
+    return Harm(begin, end)
 
 
 class SentinelProxy:
@@ -78,6 +158,20 @@ class SentinelProxy:
     async def __aexit__(self, *error: object) -> None:
         await asyncio.to_thread(ask, self._sentinel, "SENTINEL", "REMOVE", self._name)
         await self._proxy.__aexit__(None, None, None)
+
+
+def _server(primary_port: int | None, options: Sequence[str]) -> ServerProcess:
+    """A server whose role stands in its configuration's file, where the sentinels' decisions are written as well."""
+
+    def command(port: int, folder: Path) -> Sequence[str]:
+        configuration = folder / _CONFIGURATION
+        if not configuration.exists():
+            role = "" if primary_port is None else f"replicaof 127.0.0.1 {primary_port}\n"
+            configuration.write_text(role, encoding="utf-8")
+        program, *rest = server_command(port, folder, options)
+        return (program, str(configuration), *rest)
+
+    return ServerProcess("redis-server", command, answers)
 
 
 def _sentinel(primary_port: int, quorum: int, down_after_ms: int) -> ServerProcess:

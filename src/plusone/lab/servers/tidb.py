@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +12,7 @@ from plusone.lab.processes import ServerProcess
 from plusone.lab.servers import build
 from plusone.lab.servers.available import no_driver, not_built, with_parameters
 from plusone.lab.servers.mysql import DATABASE, greets
+from plusone.lab.servers.started import ServerFault, Started, to_all
 
 _CONFIGURATION: Final = """\
 initialize-sql-file = "{folder}/first.sql"
@@ -23,6 +26,15 @@ _MEMORY: Final = ("env", "GOGC=50")
 def missing() -> str | None:
     """Why it cannot be started here, and what helps."""
     return not_built("tidb") or no_driver("mysql", "asyncmy")
+
+
+@contextmanager
+def start(*, keeps: bool, faults: frozenset[ServerFault]) -> Iterator[Started]:
+    """It keeps what it acknowledged, whatever `keeps` is: its storage has no other way."""
+    with tidb_server() as server:
+        [(year, month, day)] = re.findall(r"\.(\d{4})(\d\d)(\d\d)\d{6}-", build.version("tidb"))
+        title = f"TiDB (its main branch of {year}-{month}-{day}), embedded storage"
+        yield Started(name="tidb", title=title, url=url_of(server), keeps=True, harms=to_all([server]))
 
 
 def tidb_server(*configuration: str) -> ServerProcess:
