@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 import plusone
-from bench.callers import rate, spread_names
+from bench.callers import rate, spread_names, touch_all
 from bench.measure import Pair
 from plusone.lab.load import event_loop
 
@@ -61,6 +61,9 @@ def against(plain: Plain, *, spread: bool) -> Iterator[Pair]:
         connection = plain.connect(url)
         client = runner.run(connection.__aenter__())
         ours, theirs = (spread_names(), spread_names()) if spread else (lambda: "votes", lambda: "votes-plain")
+        if spread:
+            touch_all(runner, CALLERS, counters.increment)
+            touch_all(runner, CALLERS, client.increment)
         try:
             yield Pair(
                 rate(runner, CALLERS, lambda: counters.increment(ours())),
