@@ -145,6 +145,7 @@ TITLES: Final = {
     "redis-incrby": "redis-py `INCRBY`",
     "redis-get-check-incr": "redis-py get, check, `INCR`",
     "mariadb-upsert": "asyncmy `INSERT … ON DUPLICATE KEY UPDATE`",
+    "mariadb-select-then-update": "asyncmy select, then update",
 }
 STORES: Final = {
     "redis": "Redis 7.0.15, every write flushed",
@@ -186,15 +187,22 @@ def verifications() -> list[Verification]:
             promises=(recipe,),
             contradictions=[contradiction(kind, HOSTILE) for kind in KINDS],
         ),
-        verification("plusone", "mariadb", promises=(untested,), timeline=(), marks=()),
-        verification("service", "mariadb", promises=(undecided, untested)),
         verification(
-            "mariadb-upsert",
+            "plusone",
             "mariadb",
             promises=(broken,),
             contradictions=(contradiction("duplicate value"),),
             notes=(HOSTILE,),
         ),
+        verification("service", "mariadb", promises=(undecided, untested)),
+        verification(
+            "mariadb-upsert",
+            "mariadb",
+            counted=5_059,
+            promises=(broken,),
+            contradictions=(contradiction("phantom increment"),),
+        ),
+        verification("mariadb-select-then-update", "mariadb", promises=(untested,), timeline=(), marks=()),
     ]
 
 

@@ -41,8 +41,8 @@ def test_runs_are_read_from_folders_and_files_and_each_once(tmp_path: Path) -> N
     folders = written(tmp_path)
     found = read_runs([*folders, folders[0] / "result.json"])
     assert [(run.name, type(run.result).__name__) for run in found] == [
-        *((f"2026-11-21T1200{number:02}Z", "Verification") for number in range(7)),
-        ("2026-11-21T120007Z", "Comparison"),
+        *((f"2026-11-21T1200{number:02}Z", "Verification") for number in range(8)),
+        ("2026-11-21T120008Z", "Comparison"),
     ]
     assert html(found) == html(runs())
 
@@ -86,10 +86,15 @@ def test_operations_that_end_before_they_begin_are_no_result(tmp_path: Path, tim
         read_runs([tmp_path])
 
 
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
-    written(tmp_path)
-    with pytest.raises(ConfigurationError, match=r"no result.json in this folder; it holds 8 runs: name them, .*/\*"):
+def test_a_folder_stands_for_the_runs_in_it(tmp_path: Path) -> None:
+    written(tmp_path / "all" / "redis")
+    assert len(read_runs([tmp_path / "all" / "redis"])) == 9
+    assert len(read_runs([tmp_path / "all"])) == 9
+    with pytest.raises(ConfigurationError, match=r"no result.json in this folder"):
         read_runs([tmp_path])
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigurationError, match=r"no result.json in this folder: is it a run that did not finish"):
         read_runs([tmp_path / "empty"])
@@ -112,7 +117,7 @@ def promise(claimed: bool, verdict: str) -> Promise:
 
 def test_every_run_has_its_standing() -> None:
     assert [standing(result) for result in verifications()] == [
-        *("held", "lost", "wrong", "wrong", "not tested", "undecided", "broken")
+        *("held", "lost", "wrong", "wrong", "broken", "undecided", "wrong", "not tested")
     ]
     for claimed, verdict, expected in (
         (True, "ok", "held"),
@@ -124,30 +129,43 @@ def test_every_run_has_its_standing() -> None:
         (False, "unknown", "not tested"),
     ):
         assert standing(verification(promises=(promise(claimed, verdict),))) == expected
-    # A broken promise is not excused by what the datastore lost.
+    # A broken promise is not excused by what the datastore lost; a contradiction that breaks none is that loss.
     assert standing(verification(promises=(promise(True, "illegal"),), lost=3)) == "broken"
-    assert standing(verification(lost=3, contradictions=(contradiction("duplicate value"),))) == "wrong"
+    assert standing(verification(lost=3, contradictions=(contradiction("duplicate value"),))) == "lost"
+    assert standing(verification(contradictions=(contradiction("duplicate value"),))) == "wrong"
+    assert standing(verification("redis-incrby", promises=(promise(True, "illegal"),))) == "wrong"
+
+
+def test_a_remark_says_how_far_the_count_is_off() -> None:
+    for counted, unknown, lost, expected in (
+        (5_000, 0, 0, "14,203 operations, 144 faults"),
+        (5_003, 3, 0, "14,203 operations, 144 faults"),
+        (5_004, 3, 0, "+1 of 5,000"),
+        (4_999, 3, 0, "−1 of 5,000"),  # noqa: RUF001 - a minus sign
+        (4_990, 0, 10, "the datastore lost 10, noticed 1 time"),
+        (4_989, 0, 10, "−1 of 5,000, the datastore lost 10, noticed 1 time"),  # noqa: RUF001 - a minus sign
+    ):
+        found = verification(counted=counted, unknown=unknown, lost=lost, gaps_noticed=1)
+        assert summarized([Run("a", found)]).checked[0].remark == expected
 
 
 def test_the_head_says_what_did_not_hold_before_what_did() -> None:
     assert [(line.sign.symbol, line.text) for line in summarized(runs()).lines] == [
-        ("✗", "1 of 5 did not hold what they claim: mariadb-upsert on mariadb (exactly once)."),
-        ("?", "1 of 5 could not be decided: service on mariadb (exactly once)."),
+        ("✗", "plusone did not hold what it claims in 1 of 4 runs: plusone on mariadb (exactly once)."),
+        ("?", "plusone could not be decided in 1 of 4 runs: service on mariadb (exactly once)."),
         (
             "✓",
-            "2 of 5 held every promise that they claim and that was tested (71,015 operations and 720 faults in all).",
+            "plusone held every promise that it claims and that was tested, in 2 of 4 runs on 1 datastore:"
+            " 28,406 operations, 288 faults.",
         ),
+        ("!", "redis lost 3 increments that had been acknowledged, by its own property; plusone noticed 1 loss."),
         (
             "✗",
-            "2 of 2 ways of counting that claim nothing counted wrong: lost update 1, duplicate value 1, phantom"
-            " increment 2, bound crossed 1, false rejection 1, stale read 1, order reversed 2, lost after"
-            " acknowledgement 1, wrong value 1.",
+            "3 of 4 other ways of counting counted wrong: lost update 1, duplicate value 1, phantom increment 3,"
+            " bound crossed 1, false rejection 1, stale read 1, order reversed 2, lost after acknowledgement 1,"
+            " wrong value 1.",
         ),
-        (
-            "!",
-            "redis lost 3 increments that had been acknowledged, by its own property; the sessions noticed 1 loss.",
-        ),
-        ("–", "Not tested: failover (plusone on mariadb and service on mariadb)."),  # noqa: RUF001 - a dash
+        ("–", "Claimed and not tested: failover in 1 run."),  # noqa: RUF001 - a dash
         ("·", "Measured: 6 ways of counting on 2 datastores."),
     ]
 
@@ -155,7 +173,15 @@ def test_the_head_says_what_did_not_hold_before_what_did() -> None:
 def test_when_all_held_the_head_is_one_line() -> None:
     found = summarized([Run("a", verification()), Run("b", verification("service"))])
     assert [line.text for line in found.lines] == [
-        "All 2 held every promise that they claim and that was tested (28,406 operations and 288 faults in all)."
+        "plusone held every promise that it claims and that was tested, in 2 runs on 1 datastore:"
+        " 28,406 operations, 288 faults."
+    ]
+
+
+def test_other_ways_of_counting_that_hold_are_named() -> None:
+    found = summarized([Run("a", verification("etcd-put", "etcd")), Run("b", verification("redis-lua"))])
+    assert [line.text for line in found.lines] == [
+        "2 of 2 other ways of counting held: etcd-put on etcd and redis-lua on redis."
     ]
 
 
@@ -170,11 +196,13 @@ def test_the_main_table_in_markdown() -> None:
     assert main_table(chosen).splitlines() == [
         "| datastore | plusone | plusone over HTTP | other ways of counting |",
         "| --- | --- | --- | --- |",
-        "| MariaDB 10.11, every transaction flushed | – not tested, 12,800/s"  # noqa: RUF001 - a dash
+        "| MariaDB 10.11, every transaction flushed | **✗ broken**, duplicate value, 12,800/s"
         " | ? undecided, 14,203 operations, 144 faults, 11,200/s"
-        " | asyncmy `INSERT … ON DUPLICATE KEY UPDATE`: **✗ broken**, duplicate value, 4,800/s |",
+        " | asyncmy select, then update: – not tested"  # noqa: RUF001 - a dash
+        "<br>asyncmy `INSERT … ON DUPLICATE KEY UPDATE`: **✗ counts wrong**, phantom increment,"
+        " +59 of 5,000, 4,800/s |",
         "| Redis 7.0.15, every write flushed | ✓ held, 144,000/s"
-        " | ! held, data lost, lost after acknowledgement, the datastore lost 3, noticed 1 time, 48,000/s"
+        " | ! held, data lost, the datastore lost 3, noticed 1 time, 48,000/s"
         " | redis-py `INCRBY`: **✗ counts wrong**, phantom increment, order reversed, +57 of 5,000, 64,000/s |",
     ]
 
@@ -194,9 +222,10 @@ def encoded(value: object) -> bytes:
 def test_json_holds_everything() -> None:
     whole = msgspec.json.decode(document(runs()), type=Document)
     assert [(each.subject, each.standing, each.held) for each in whole.verdicts] == [
-        ("plusone", "not tested", True),
+        ("plusone", "broken", False),
         ("service", "undecided", False),
-        ("mariadb-upsert", "broken", False),
+        ("mariadb-select-then-update", "not tested", True),
+        ("mariadb-upsert", "wrong", False),
         ("plusone", "held", True),
         ("service", "lost", True),
         ("redis-get-check-incr", "wrong", True),
@@ -350,7 +379,7 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     folder = str(written(tmp_path / "runs")[0])
     for arguments, said in (
         ([folder, "--format", "pdf"], "--format pdf: there are html, markdown, json"),
-        ([str(tmp_path)], "there is no result.json in this folder"),
+        ([str(tmp_path / "nowhere")], "nowhere: cannot be read"),
         ([folder, "--output", f"{folder}/result.json/x.html"], "x.html: cannot be written"),
     ):
         ran = CliRunner().invoke(app, ["report", *arguments])

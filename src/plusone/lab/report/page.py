@@ -31,6 +31,8 @@ _FILTERS: Final = {
         "printable",
     )
 } | {"signed": wording.signed, "trusted": Markup}
+_ROWS_MAX: Final = 60
+"""Of a timeline as a table."""
 
 
 class _View(msgspec.Struct, frozen=True):
@@ -120,7 +122,7 @@ def _speed(column: Column, all_keys: Sequence[int]) -> _Speed:
 
 def _view(each: Checked) -> _View:
     found = [(contradiction, spacetime.laid_out(contradiction)) for contradiction in each.result.contradictions]
-    return _View(found, plots.timeline(each.result, each.anchor), plots.stepped(each.result.timeline))
+    return _View(found, plots.timeline(each.result, each.anchor), plots.stepped(each.result.timeline, _ROWS_MAX))
 
 
 def _has(each: Checked, kind: str) -> bool:

@@ -158,10 +158,10 @@ def timeline(result: Verification, salt: str) -> Plot | None:
     return Plot(drawn[0], f"Answers per second{dashed}{bars}.")
 
 
-def stepped(timeline: Sequence[Moment]) -> list[Moment]:
-    """The timeline in order and in so few steps that they can be drawn: neighbours are added up."""
+def stepped(timeline: Sequence[Moment], most: int = POINTS_MAX) -> list[Moment]:
+    """The timeline in order, in `most` steps at most: neighbours are added up."""
     ordered = sorted(timeline, key=lambda each: each.second)
-    size = -(-len(ordered) // POINTS_MAX) or 1
+    size = -(-len(ordered) // most) or 1
     groups = [ordered[start : start + size] for start in range(0, len(ordered), size)]
     return [
         Moment(

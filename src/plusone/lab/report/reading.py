@@ -37,22 +37,24 @@ class _Kind(msgspec.Struct):
 def read_runs(paths: Sequence[Path]) -> list[Run]:
     """The runs in these folders or `result.json` files; one that is named twice is read once.
 
+    A folder without a result of its own stands for the runs in it, two levels deep: what a verification of several
+    subjects wrote, or all of `plusone-runs`.
+
     Raises ConfigurationError, with the file's name, where one is missing, malformed, of another format or too large.
     """
-    if len(paths) > RUNS_MAX:
-        raise ConfigurationError(f"RUN: at most {RUNS_MAX:,} runs fit into one report, not {len(paths):,}")
-    files = dict.fromkeys(_file(path).resolve() for path in paths)
+    files = list(dict.fromkeys(file.resolve() for path in paths for file in _files(path)))
+    if len(files) > RUNS_MAX:
+        raise ConfigurationError(f"RUN: at most {RUNS_MAX:,} runs fit into one report, not {len(files):,}")
     return [_read(file) for file in files]
 
 
-def _file(path: Path) -> Path:
+def _files(path: Path) -> list[Path]:
     if not path.is_dir():
-        return path
-    if (path / FILE).is_file():
-        return path / FILE
-    inside = sorted(path.glob(f"*/{FILE}"))
-    hint = f"; it holds {len(inside)} runs: name them, {path}/*" if inside else ": is it a run that did not finish?"
-    raise ConfigurationError(f"{path}: there is no {FILE} in this folder{hint}")
+        return [path]
+    for pattern in (FILE, f"*/{FILE}", f"*/*/{FILE}"):
+        if found := sorted(path.glob(pattern)):
+            return found
+    raise ConfigurationError(f"{path}: there is no {FILE} in this folder: is it a run that did not finish?")
 
 
 def _read(file: Path) -> Run:

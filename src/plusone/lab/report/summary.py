@@ -25,11 +25,11 @@ class Sign(msgspec.Struct, frozen=True):
 
 
 STANDINGS: Final[dict[Standing, Sign]] = {
-    "broken": Sign("✗", "broken", "bad", "A promise that it claims did not hold."),
-    "undecided": Sign("?", "undecided", "warning", "Whether a promise that it claims held could not be decided."),
-    "wrong": Sign("✗", "counts wrong", "bad", "It claims less, and what it answered or counted contradicts itself."),
+    "broken": Sign("✗", "broken", "bad", "A promise that plusone claims did not hold."),
+    "undecided": Sign("?", "undecided", "warning", "Whether a promise that is claimed held could not be decided."),
+    "wrong": Sign("✗", "counts wrong", "bad", "What it answered or counted is not what is expected of a counter."),
     "lost": Sign("!", "held, data lost", "warning", "It held; the datastore itself lost what it had acknowledged."),
-    "held": Sign("✓", "held", "good", "Every promise that it claims, and that was tested, held."),
+    "held": Sign("✓", "held", "good", "Every promise that is claimed, and that was tested, held."),
     "not tested": Sign("–", "not tested", "quiet", "No promise was tested."),  # noqa: RUF001 - a dash
 }
 """The worst first."""
@@ -41,6 +41,8 @@ WORDS: Final[dict[Word, Sign]] = {
 }
 OURS: Final = ("plusone", "service")
 """The subjects that are this project, first in every table."""
+_KINDS_MAX: Final = 4
+"""Kinds of contradictions that a table's cell names."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,10 +127,10 @@ def standing(result: Verification) -> Standing:
     claimed = {promise.verdict for promise in result.promises if promise.claimed}
     unclaimed = {promise.verdict for promise in result.promises if not promise.claimed}
     if "illegal" in claimed:
-        return "broken"
+        return "broken" if result.subject in OURS else "wrong"
     if "unknown" in claimed:
         return "undecided"
-    if result.lost and {each.kind for each in result.contradictions} <= {"lost after acknowledgement"}:
+    if result.lost:
         return "lost"
     if result.contradictions or "illegal" in unclaimed:
         return "wrong"
@@ -137,9 +139,15 @@ def standing(result: Verification) -> Standing:
 
 def remark(result: Verification) -> str:
     """What a run found, in a few words: the kinds of contradictions, and how far the count is off."""
-    words = list(dict.fromkeys(each.kind for each in result.contradictions))
-    difference = result.counted - result.expected + result.lost
-    parts: list[str] = [*words]
+    # Where the datastore lost what it had acknowledged, the contradictions are that loss.
+    kinds = [] if standing(result) == "lost" else list(dict.fromkeys(each.kind for each in result.contradictions))
+    parts: list[str] = [*kinds[:_KINDS_MAX]]
+    if len(kinds) > _KINDS_MAX:
+        parts.append(f"{len(kinds) - _KINDS_MAX} more kinds")
+    most = result.expected + result.unknown
+    difference = (
+        result.counted - most if result.counted > most else min(0, result.counted + result.lost - result.expected)
+    )
     if difference:
         parts.append(f"{signed(difference)} of {count(result.expected)}")
     if result.lost:
@@ -200,10 +208,10 @@ def _entry(subject: str, title: str, here: Iterable[Checked], column: Column | N
 
 
 def _lines(checked: Sequence[Checked], comparisons: Sequence[Comparison]) -> list[Line]:
-    """The head: what did not hold before what held, then what nobody tried, then what was measured."""
-    claiming = [each for each in checked if any(promise.claimed for promise in each.result.promises)]
-    recipes = [each for each in checked if each not in claiming]
-    lines = [*_about_claims(claiming), *_about_recipes(recipes), *_about_losses(checked), *_about_untested(claiming)]
+    """The head: what did not hold before what held, then the others, what nobody tried, and what was measured."""
+    ours = [each for each in checked if each.result.subject in OURS]
+    others = [each for each in checked if each.result.subject not in OURS]
+    lines = [*_about_ours(ours), *_about_losses(ours), *_about_others(others), *_about_untested(ours)]
     columns = [column for comparison in comparisons for column in comparison.columns]
     if columns:
         stores = len({column.store for column in columns})
@@ -213,24 +221,20 @@ def _lines(checked: Sequence[Checked], comparisons: Sequence[Comparison]) -> lis
     return lines
 
 
-def _about_claims(claiming: Sequence[Checked]) -> Iterable[Line]:
-    if not claiming:
-        return
-    bad = [each for each in claiming if each.standing == "broken"]
-    open_ = [each for each in claiming if each.standing == "undecided"]
-    held = sum(each.standing in ("held", "lost", "wrong") for each in claiming)
-    if bad:
-        text = f"{len(bad)} of {len(claiming)} did not hold what they claim: {listed([_what(each) for each in bad])}."
-        yield Line(STANDINGS["broken"], text)
-    if open_:
-        text = f"{len(open_)} of {len(claiming)} could not be decided: {listed([_what(each) for each in open_])}."
-        yield Line(STANDINGS["undecided"], text)
+def _about_ours(ours: Sequence[Checked]) -> Iterable[Line]:
+    for kind, said in (("broken", "did not hold what it claims"), ("undecided", "could not be decided")):
+        those = [each for each in ours if each.standing == kind]
+        if those:
+            text = f"plusone {said} in {len(those)} of {many(len(ours), 'run')}"
+            yield Line(STANDINGS[those[0].standing], f"{text}: {listed([_what(each) for each in those])}.")
+    held = [each.result for each in ours if each.standing in ("held", "lost")]
     if held:
-        operations = sum(each.result.operations for each in claiming)
-        hits = sum(sum(each.result.faults.values()) for each in claiming)
-        who = f"All {held}" if held == len(claiming) > 1 else f"{held} of {len(claiming)}"
-        under = f"{many(operations, 'operation')} and {many(hits, 'fault')} in all"
-        yield Line(STANDINGS["held"], f"{who} held every promise that they claim and that was tested ({under}).")
+        stores = many(len({result.store for result in held}), "datastore")
+        runs = f"{len(held)} of {len(ours)} runs" if len(held) < len(ours) else many(len(held), "run")
+        operations = many(sum(result.operations for result in held), "operation")
+        hits = many(sum(sum(result.faults.values()) for result in held), "fault")
+        text = f"plusone held every promise that it claims and that was tested, in {runs} on {stores}"
+        yield Line(STANDINGS["held"], f"{text}: {operations}, {hits}.")
 
 
 def _what(each: Checked) -> str:
@@ -240,30 +244,36 @@ def _what(each: Checked) -> str:
     return f"{result.subject} on {result.store} ({', '.join(names)})"
 
 
-def _about_recipes(recipes: Sequence[Checked]) -> Iterable[Line]:
-    wrong = [each for each in recipes if each.standing == "wrong"]
-    if wrong:
-        kinds = Counter(kind for each in wrong for kind in {found.kind for found in each.result.contradictions})
-        found = ", ".join(f"{kind} {kinds[kind]}" for kind in VIOLATIONS if kinds[kind])
-        text = f"{len(wrong)} of {len(recipes)} ways of counting that claim nothing counted wrong"
-        yield Line(STANDINGS["wrong"], f"{text}: {found}." if found else f"{text}.")
-
-
-def _about_losses(checked: Sequence[Checked]) -> Iterable[Line]:
-    losing = [each.result for each in checked if each.result.lost]
+def _about_losses(ours: Sequence[Checked]) -> Iterable[Line]:
+    losing = [each.result for each in ours if each.result.lost]
     if losing:
         stores = listed(sorted({result.store for result in losing}))
         lost, noticed = sum(each.lost for each in losing), sum(each.gaps_noticed for each in losing)
         text = f"{stores} lost {many(lost, 'increment')} that had been acknowledged, by its own property"
-        yield Line(STANDINGS["lost"], f"{text}; the sessions noticed {many(noticed, 'loss', 'losses')}.")
+        yield Line(STANDINGS["lost"], f"{text}; plusone noticed {many(noticed, 'loss', 'losses')}.")
 
 
-def _about_untested(claiming: Sequence[Checked]) -> Iterable[Line]:
-    missing: dict[str, list[str]] = {}
-    for each in claiming:
-        for promise in each.result.promises:
-            if promise.claimed and promise.verdict == "not tested":
-                missing.setdefault(promise.name, []).append(f"{each.result.subject} on {each.result.store}")
-    for name, where in missing.items():
-        shown = where if len(where) <= 4 else [*where[:3], f"{len(where) - 3} more"]
-        yield Line(WORDS["not tested"], f"Not tested: {name} ({listed(shown)}).")
+def _about_others(others: Sequence[Checked]) -> Iterable[Line]:
+    wrong = [each for each in others if each.standing == "wrong"]
+    held = [each for each in others if each.standing in ("held", "lost")]
+    total = many(len(others), "other way of counting", "other ways of counting")
+    if wrong:
+        kinds = Counter(kind for each in wrong for kind in {found.kind for found in each.result.contradictions})
+        found = ", ".join(f"{kind} {kinds[kind]}" for kind in VIOLATIONS if kinds[kind])
+        text = f"{len(wrong)} of {total} counted wrong"
+        yield Line(STANDINGS["wrong"], f"{text}: {found}." if found else f"{text}.")
+    if held:
+        names = listed([f"{each.result.subject} on {each.result.store}" for each in held])
+        yield Line(STANDINGS["held"], f"{len(held)} of {total} held: {names}.")
+
+
+def _about_untested(ours: Sequence[Checked]) -> Iterable[Line]:
+    missing = Counter(
+        promise.name
+        for each in ours
+        for promise in each.result.promises
+        if promise.claimed and promise.verdict == "not tested"
+    )
+    if missing:
+        said = ", ".join(f"{name} in {many(runs, 'run')}" for name, runs in missing.items())
+        yield Line(WORDS["not tested"], f"Claimed and not tested: {said}.")
