@@ -1,7 +1,7 @@
 """Seeded histories of concurrent callers on one bounded counter, in virtual time, with and without a bug.
 
-The counter is correct, and each operation takes effect at one moment between its call and its answer. A `Bug` spoils one
-answer, or one effect. Whether a bug shows in the history at all is for the brute-force oracle to say (`brute`).
+The counter is correct, and each operation takes effect at one moment between its call and its answer. A `Bug` spoils
+one answer, or one effect. Whether a bug shows in the history at all is for the brute-force oracle to say (`brute`).
 """
 
 from __future__ import annotations

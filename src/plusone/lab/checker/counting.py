@@ -91,9 +91,10 @@ def decide(columns: Columns, size: int) -> Decision:
     if no_value_of_this_counter(places).any():
         position = int(np.flatnonzero(no_value_of_this_counter(places))[0])
         return _illegal(columns, "wrong value", "told a value that the counter cannot have", position)
-    items, positions = places.items()
-    if contradicts_time(items).any():
-        position = int(positions[np.flatnonzero(contradicts_time(items))[0]])
+    items = timed_items(places)
+    late = contradicts_time(items)
+    if late.any():
+        position = int(places.items()[1][np.flatnonzero(late)[0]])
         return _illegal(
             columns, "order reversed", "was called after something of a higher value was answered", position
         )
@@ -102,7 +103,7 @@ def decide(columns: Columns, size: int) -> Decision:
         value = int(taken[1:][taken[1:] == taken[:-1]][0])
         several = np.flatnonzero(places.took & (places.place == value)).tolist()
         return _illegal(columns, "duplicate value", f"were told {value * size}", *several)
-    matching = fill(places, taken, timed_items(places))
+    matching = fill(places, taken, items)
     if matching is None:
         return LEGAL
     if not matching.complete:

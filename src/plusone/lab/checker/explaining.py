@@ -53,12 +53,13 @@ class Explanation:
     def follow(
         self,
         spots: Sequence[Spot],
-        holes: Sequence[tuple[int, int]],
         say: Callable[[int], str],
         admitted: Callable[[Spot, Spot], bool],
+        *,
+        one_each: bool,
     ) -> Order:
         """Note what is wrong with this order."""
-        order = Order(spots, holes, self.failures_ns, say, admitted)
+        order = Order(spots, self.failures_ns, say, admitted, one_each=one_each)
         order.explain()
         for finding in order.findings:
             self.note(finding.kind, finding.sentence, *finding.indices)

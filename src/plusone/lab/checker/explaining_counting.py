@@ -35,14 +35,13 @@ class _Counting(Explanation):
             self._stale_by_count()
         taken = np.sort(self.places.place[self.places.took & ~self.without])
         items, positions = self.places.items(self.without)
-        top = int(items.key.max()) if len(items.key) else 0
         begin = np.where(items.observes, items.key, items.key - 1)
         spots = self.spots(positions, begin, items.key)
-        order = self.follow(spots, counting.holes_of(taken, top), self._say, lambda spot, peak: False)
+        order = self.follow(spots, self._say, lambda spot, peak: False, one_each=True)
         if not order.losses.all:
             self._rejected_below()
-        # The places of those that were told them stay theirs, whatever the times say.
-        occupied = np.unique(np.concatenate((taken, np.array(order.used, dtype=np.int64))))
+        # The places of those that were told them stay theirs, whatever the times say, unless several were told one.
+        occupied = np.unique(np.array(order.used, dtype=np.int64) if order.used else taken)
         timed = counting.timed_items(self.places, self.without)
         matching = counting.fill(self.places, occupied, timed, self.without)
         if matching is not None:
@@ -171,8 +170,9 @@ class _Counting(Explanation):
             f"{self.name(witness)} was told {self._say(int(places.place[witness]))}, although {count} increments of"
             f" {self.size} had been acknowledged before it was called"
         )
-        begin_ns, end_ns = int(columns.called_ns[position]), int(columns.answered_ns[witness])
-        return Loss(sentence, (*before, witness), begin_ns, end_ns, overlapping=False, alone=True)
+        # Which one it was, and so when, nobody can say.
+        end_ns = int(columns.answered_ns[witness])
+        return Loss(sentence, (*before, witness), 0, end_ns, overlapping=False, alone=True)
 
 
 def _least_later(called_ns: Integers, worth: Integers, after_ns: Integers) -> Integers:

@@ -42,10 +42,10 @@ class _Revisions(Explanation):
         chain = self._chain()
         spots = self.spots(chain.links, chain.begin, chain.end)
         spots += self.spots(chain.seen, chain.seen_at, chain.seen_at)
-        order = self.follow(spots, _holes(chain), self._say, self._admitted)
+        order = self.follow(spots, self._say, self._admitted, one_each=self.by_revision)
         for finding in order.losses.findings():
             self.note(finding.kind, finding.sentence, *finding.indices)
-        used = sorted(order.used)
+        used = order.used
         # Of those that had one place only one is left; and what told a state of another time tells none of its own.
         gone = sorted(order.gone | {spot.index for spot in order.seers if spot.index in order.excused})
         self.without[:] = False
@@ -185,9 +185,3 @@ class _Revisions(Explanation):
         )
         kind: Violation = "wrong value" if gap.target == gap.start else "phantom increment"
         self.note(kind, sentence, *self._at(chain, gap.after), first)
-
-
-def _holes(chain: Chain) -> list[tuple[int, int]]:
-    ended = np.concatenate((np.zeros(1, dtype=np.int64), np.maximum.accumulate(chain.end)[:-1]))[: len(chain.end)]
-    at = np.flatnonzero(chain.begin > ended)
-    return list(zip((ended[at] + 1).tolist(), chain.begin[at].tolist(), strict=True))

@@ -7,7 +7,7 @@ acknowledged, and go on from there, the counter fell back: everything above was 
 counter goes on from above, was stale.
 
 A store that loses updates all the time needs no failover to explain those that it lost next to one, and one that lost
-them in a failover only is not said to lose updates: what a loss is called is decided from all of them (`Losses`).
+most of them in a failover is not said to lose updates: what losses are called is decided from all of them (`Losses`).
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Final
 
 import msgspec
 
+from plusone.lab.checker.matching import Filler, match
 from plusone.lab.checker.model import Finding
 from plusone.lab.results import Violation
-
-_HOLES_MAX: Final = 1_000_000
-"""Of one hole no more places are looked at, should somebody have been told an absurd value."""
 
 
 class Spot(msgspec.Struct, frozen=True, gc=False):
@@ -67,19 +64,19 @@ class Losses:
         self.all: list[Loss] = []
 
     def findings(self) -> list[Finding]:
-        everyday = any(loss.overlapping and not self._in_a_failure(loss) for loss in self.all)
-        return [Finding(self._kind(loss, everyday), loss.sentence, loss.indices) for loss in self.all]
-
-    def _kind(self, loss: Loss, everyday: bool) -> Violation:
-        if everyday:
-            return "lost update"
-        if self._in_a_failure(loss):
-            return "lost after acknowledgement"
-        return "lost update" if loss.overlapping or loss.alone else "lost after acknowledgement"
+        failed = sum(map(self._in_a_failure, self.all))
+        everyday = (
+            any(loss.overlapping or loss.alone for loss in self.all) if not failed else 2 * failed < len(self.all)
+        )
+        kind: Violation = "lost update" if everyday else "lost after acknowledgement"
+        return [Finding(kind, loss.sentence, loss.indices) for loss in self.all]
 
     def _in_a_failure(self, loss: Loss) -> bool:
-        first = bisect_left(self.failures_ns, loss.begin_ns)
-        return first < len(self.failures_ns) and self.failures_ns[first] <= loss.end_ns
+        return self.failed_between(loss.begin_ns, loss.end_ns)
+
+    def failed_between(self, begin_ns: int, end_ns: int) -> bool:
+        first = bisect_left(self.failures_ns, begin_ns)
+        return first < len(self.failures_ns) and self.failures_ns[first] <= end_ns
 
 
 class _Highest:
@@ -116,23 +113,32 @@ class _Later:
         return self.least[first] if first < len(self.least) else None
 
 
-class Order:
-    """The places of one counter, and what contradicts them.
+def _fillers(takers: Iterable[Spot], highest: _Highest) -> list[Filler]:
+    """Each may have a place above what was told before it was called, up to what it was told itself."""
+    fillers: list[Filler] = []
+    for spot in takers:
+        peak = highest.before(spot.called_ns)
+        fillers.append(Filler(spot.index, (peak.end if peak else 0) + 1, spot.end, spot.end, True))
+    return fillers
 
-    `holes` are places that nobody was told, each first and last. `say` puts a key into words.
-    """
+
+class Order:
+    """The places of one counter, and what contradicts them. `say` puts a key into words."""
 
     def __init__(
         self,
         spots: Sequence[Spot],
-        holes: Sequence[tuple[int, int]],
         failures_ns: Sequence[int],
         say: Callable[[int], str],
         admitted: Callable[[Spot, Spot], bool],
+        *,
+        one_each: bool,
     ) -> None:
         self.takers = [spot for spot in spots if not spot.observes]
         self.seers = [spot for spot in spots if spot.observes]
         self.say = say
+        self.one_each = one_each
+        """Whether each operation takes one place; else sizes differ."""
         self.admitted = admitted
         """Whether the first, a rejection, would have been applied in the state that the second one left or saw."""
         self.findings: list[Finding] = []
@@ -142,9 +148,7 @@ class Order:
         self.gone: set[int] = set()
         """Positions of those of them whose place somebody else has, or nobody any more."""
         self.used: list[int] = []
-        """Places that were told to nobody, but were somebody's who was told a higher one."""
-        self._highest_of_all: _Highest | None = None
-        self._holes = [place for first, last in holes for place in range(first, min(last, first + _HOLES_MAX) + 1)]
+        """If places were told twice: those that somebody can have had."""
 
     def explain(self) -> None:
         """Fill `findings`, `losses`, `excused`, `gone` and `used`."""
@@ -153,8 +157,12 @@ class Order:
             groups.setdefault(spot.end, []).append(spot)
         repeated = {end: group for end, group in groups.items() if len(group) > 1}
         self._fallen(repeated)
-        for end in sorted(repeated):
-            self._repeated([spot for spot in repeated[end] if spot.index not in self.gone])
+        remaining = [[spot for spot in group if spot.index not in self.gone] for group in repeated.values()]
+        remaining = [group for group in remaining if len(group) > 1]
+        for group in remaining:
+            self._duplicates(group)
+        if remaining:
+            self._share_places() if self.one_each else self._lose_repeated(remaining)
         self._overlapping()
         self.excused |= self.gone
         self._low()
@@ -191,32 +199,48 @@ class Order:
         following = others.after(spot.answered_ns)
         return following is not None and following.begin >= peak.end
 
-    def _repeated(self, group: list[Spot]) -> None:
+    def _duplicates(self, group: Sequence[Spot]) -> None:
         """Increments that were told one value, none of them before the counter fell back."""
-        highest = self._highest
         for earlier, spot in pairwise(group):
-            overlapping = spot.called_ns <= earlier.answered_ns
-            if overlapping:
+            if spot.called_ns <= earlier.answered_ns:
                 sentence = f"{earlier.name} and {spot.name} were both told {self.say(spot.end)}"
                 self.findings.append(Finding("duplicate value", sentence, (earlier.index, spot.index)))
-            peaks = [peak.end if (peak := highest.before(one.called_ns)) else 0 for one in (earlier, spot)]
-            if not (overlapping and self._use_hole(min(peaks), spot.end)):
-                self._lose(
-                    f"{earlier.name} and {spot.name} were acknowledged with {self.say(spot.end)} each:"
-                    " two increments, and the counter rose by one",
-                    earlier,
-                    spot,
-                    alone=True,
-                )
-            self.gone.add(spot.index)
 
-    def _use_hole(self, above: int, below: int) -> bool:
-        """Whether a place between the two was told to nobody; it is used up."""
-        number = bisect_right(self._holes, above)
-        if number == len(self._holes) or self._holes[number] >= below:
-            return False
-        self.used.append(self._holes.pop(number))
-        return True
+    def _share_places(self) -> None:
+        """Give each a place of its own, up to that which it was told: those that find none were lost.
+
+        Whoever reads after its increment is told its own place or a higher one. So one that shares its value with
+        another may have had a lower place, if that was free when it was called.
+        """
+        takers = [spot for spot in self.takers if spot.index not in self.gone]
+        highest = _Highest(takers)
+        told = {spot.index: spot for spot in takers}
+        matching = match([(1, max(told.values(), key=lambda spot: spot.end).end)], 0, _fillers(takers, highest))
+        # Those that fell may have had places from before the fall.
+        fallen = [spot for spot in self.takers if spot.index in self.gone]
+        rest = match(matching.empty, 0, _fillers(fallen, _Highest(fallen)))
+        self.used = [place for place, _ in (*matching.taken, *rest.taken)]
+        has = {place: told[index] for place, index in matching.taken}
+        for index, _ in matching.missed:
+            spot = told[index]
+            if (other := has.get(spot.end)) is not None:
+                self._lose_one(other, spot)
+        self.gone |= {index for index, _ in matching.missed}
+
+    def _lose_repeated(self, groups: Iterable[Sequence[Spot]]) -> None:
+        """Of increments of different sizes, those that led to the same value."""
+        for first, *others in groups:
+            for spot in others:
+                self._lose_one(first, spot)
+                self.gone.add(spot.index)
+
+    def _lose_one(self, first: Spot, spot: Spot) -> None:
+        first, spot = sorted((first, spot), key=lambda one: one.answered_ns)
+        sentence = (
+            f"{first.name} and {spot.name} were acknowledged with {self.say(first.end)} and {self.say(spot.end)}, and"
+            " no lower place is free that one of them can have had: two increments, and the counter rose by one"
+        )
+        self._lose(sentence, first, spot, alone=True)
 
     def _overlapping(self) -> None:
         """Increments of different sizes of which one began before the other had ended."""
@@ -245,10 +269,10 @@ class Order:
                 continue
             self.excused.add(spot.index)
             after = later.after(spot.answered_ns)
-            if after is None or after.end < peak.end:
+            if after is None or after.end < peak.end or self.losses.failed_between(peak.called_ns, spot.answered_ns):
                 self._lose(
                     f"{peak.name} was acknowledged with {self.say(peak.end)}; {spot.name}, which was called after that,"
-                    f" saw {self.say(spot.end)}, and nothing later saw more",
+                    f" saw {self.say(spot.end)}, and nothing shows that it was still there",
                     peak,
                     spot,
                 )
@@ -289,12 +313,6 @@ class Order:
                 self.findings.append(Finding("wrong value", sentence, (peak.index, spot.index)))
 
     # Words.
-
-    @property
-    def _highest(self) -> _Highest:
-        if self._highest_of_all is None:
-            self._highest_of_all = _Highest(spot for spot in self.takers if spot.index not in self.gone)
-        return self._highest_of_all
 
     def _lose(self, sentence: str, first: Spot, second: Spot, *, alone: bool = False) -> None:
         self.losses.all.append(
