@@ -1,0 +1,171 @@
+"""What is to be compared: datastores and subjects, and the loads that they get."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final
+
+import msgspec
+
+from plusone.errors import ConfigurationError
+from plusone.lab.subjects.protocol import Subject
+from plusone.stores.registry import StoreURL, store_class
+
+WARM_UP_SHARE: Final = 0.2
+"""Each closed loop is preceded by one of this share of its time, which is not counted."""
+_LISTED_MAX: Final = 16
+_CONCURRENCY_MAX: Final = 4_096
+_KEYS_MAX: Final = 100_000
+_SECONDS_MAX: Final = 600.0
+_SEED_MAX: Final = 2**63 - 1
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is compared. Raises `ConfigurationError`, which names the field."""
+
+    targets: Sequence[str]
+    """Store URLs, or names of servers that the lab starts."""
+    subjects: Sequence[str] = ()
+    """Names of subjects; all that count on a target, if there are none."""
+    seconds: float = 10.0
+    """Of each measurement."""
+    concurrency: Sequence[int] = (1, 64, 256)
+    keys: Sequence[int] = (1, 1_000)
+    rate: float | None = None
+    """Of the open loop, operations per second."""
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("targets", "concurrency", "keys"):
+            values = getattr(self, name)
+            if not 1 <= len(values) <= _LISTED_MAX or len(set(values)) < len(values):
+                raise ConfigurationError(f"{name} must be 1 to {_LISTED_MAX} different values")
+        _check("seconds", self.seconds, 0.05, _SECONDS_MAX)
+        _check("seed", self.seed, 0, _SEED_MAX)
+        for concurrency in self.concurrency:
+            _check("concurrency", concurrency, 1, _CONCURRENCY_MAX)
+        for keys in self.keys:
+            _check("keys", keys, 1, _KEYS_MAX)
+        if self.rate is not None:
+            _check("rate", self.rate, 0.1, 1e6)
+
+    @property
+    def cells(self) -> list[tuple[int, int]]:
+        """Concurrency and keys of each measurement."""
+        return [(concurrency, keys) for keys in self.keys for concurrency in self.concurrency]
+
+    def command(self) -> str:
+        """What repeats this."""
+        words = ["plusone", "compare", *(redacted(target) for target in self.targets)]
+        for subject in self.subjects:
+            words += ["--subject", subject]
+        words += ["--seconds", f"{self.seconds:g}", "--concurrency", _listed(self.concurrency)]
+        words += ["--keys", _listed(self.keys)]
+        if self.rate is not None:
+            words += ["--rate", f"{self.rate:g}"]
+        return shlex.join([*words, "--seed", str(self.seed)])
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A datastore that is there."""
+
+    name: str
+    """As the tables name it: the server's name, or the URL's scheme."""
+    title: str
+    url: str
+
+    @property
+    def scheme(self) -> str:
+        return self.url.partition(":")[0]
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A datastore that is to be compared, not yet started, and the subjects on it."""
+
+    name: str
+    scheme: str
+    subjects: Sequence[Subject]
+    opened: Callable[[], AbstractContextManager[Place]]
+
+
+def planned_seconds(plan: Plan, targets: Sequence[Target]) -> float:
+    """How long it will take, but for starting and ending things."""
+    return (cells_seconds(plan) + plan.seconds) * sum(len(target.subjects) for target in targets)
+
+
+def cells_seconds(plan: Plan) -> float:
+    """How long one subject takes, without lost replies."""
+    return len(plan.cells) * plan.seconds * (1 + WARM_UP_SHARE + 1)
+
+
+def resolve(plan: Plan) -> list[Target]:
+    """What the plan names. Raises `ConfigurationError` for what is not there, or cannot be started here."""
+    from plusone.lab.servers import SERVERS
+
+    targets = []
+    for text in plan.targets:
+        if text in SERVERS:
+            targets.append(_server(text, plan))
+        elif ":" in text:
+            targets.append(_by_url(text, plan))
+        else:
+            raise ConfigurationError(
+                f"target {text!r} is neither a store URL nor a server: known are {', '.join(SERVERS)}"
+            )
+    return targets
+
+
+def _server(name: str, plan: Plan) -> Target:
+    from plusone.lab.servers import SERVERS, missing, start
+
+    if problem := missing(name):
+        raise ConfigurationError(f"target {name} cannot be started here: {problem}")
+
+    @contextmanager
+    def opened() -> Iterator[Place]:
+        with start(name) as started:
+            yield Place(name=name, title=started.title, url=started.url)
+
+    scheme = SERVERS[name].scheme
+    return Target(name=name, scheme=scheme, subjects=_subjects(scheme, plan), opened=opened)
+
+
+def _by_url(url: str, plan: Plan) -> Target:
+    parsed = StoreURL.parse(url)
+    capabilities = store_class(parsed.scheme).CAPABILITIES
+
+    @contextmanager
+    def opened() -> Iterator[Place]:
+        yield Place(name=parsed.scheme, title=capabilities.title, url=url)
+
+    subjects = _subjects(parsed.scheme, plan)
+    return Target(name=parsed.scheme, scheme=parsed.scheme, subjects=subjects, opened=opened)
+
+
+def _subjects(scheme: str, plan: Plan) -> list[Subject]:
+    from plusone.lab.subjects.registry import SUBJECTS, subjects_for
+
+    for name in plan.subjects:
+        if name not in SUBJECTS:
+            raise ConfigurationError(f"subject {name!r} is unknown: known are {', '.join(SUBJECTS)}")
+    fitting = [subject for subject in subjects_for(scheme) if not plan.subjects or subject.name in plan.subjects]
+    if not fitting:
+        known = ", ".join(subject.name for subject in subjects_for(scheme))
+        raise ConfigurationError(f"none of the subjects counts on {scheme}: known there are {known}")
+    return fitting
+
+
+def redacted(target: str) -> str:
+    """A target without its password."""
+    return StoreURL.parse(target).redacted() if ":" in target else target
+
+
+def _listed(values: Iterable[int]) -> str:
+    return ",".join(str(value) for value in values)
+
+
+def _check(name: str, value: float, lowest: float, highest: float) -> None:
+    if not lowest <= value <= highest:
+        raise ConfigurationError(f"{name} must be {lowest:g} to {highest:g}, not {value:g}")
