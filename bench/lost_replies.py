@@ -10,12 +10,13 @@ is lost after the datastore acted, of ours 10%. What a counter then has too much
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 from rich.console import Console
@@ -25,8 +26,7 @@ import plusone
 from bench.datastores import PLAIN
 from bench.plain import Plain
 from bench.servers import Missing
-from plusone.lab.faults import Faults
-from plusone.lab.proxy import Proxy
+from plusone.lab.lossy import LosingReplies, ask
 
 JSON: Final = Path("docs/lost-replies.json")
 INCREMENTS: Final = 5_000
@@ -36,8 +36,6 @@ LOST_OF_OURS: Final = 0.1
 """More of ours: combined, they are so few that 1% of them would be next to nothing."""
 ALONE: Final = frozenset({"mongodb"})
 """Where one caller counts by itself: PyMongo lets all callers wait when one loses its connection, for half a second."""
-_PAUSE_SECONDS: Final = 0.01
-"""The most that a caller waits before it asks again."""
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,33 +67,18 @@ class Table(msgspec.Struct, frozen=True):
     lines: Sequence[Line]
 
 
-Increment: TypeAlias = Callable[[], Awaitable[object]]
-
-
-class Lossy:
-    """A proxy that loses a share of the replies, once it is told to begin: whoever connects first is let in."""
-
-    def __init__(self, url: str, share: float) -> None:
-        self.proxy = Proxy(url, Faults(rates={"cut_after_request": share}, seed=1, matcher=lambda _: self.begun))
-        self.begun = False
-
-    @property
-    def lost(self) -> int:
-        return self.proxy.counts["cut_after_request"]
-
-
 async def measure(plain: Plain, url: str) -> Line:
     """Count with the plain increment, then with ours, each on a counter of its own."""
     name = f"lost-replies-{random.randrange(10**9)}"
     callers = 1 if plain.name in ALONE else CALLERS
-    theirs, ours = Lossy(url, LOST), Lossy(url, LOST if callers == 1 else LOST_OF_OURS)
-    async with theirs.proxy as proxy, plain.connect(proxy.url) as client:
+    theirs, ours = LosingReplies(url, LOST, 1), LosingReplies(url, LOST if callers == 1 else LOST_OF_OURS, 1)
+    async with theirs.proxies as proxy, plain.connect(proxy.url) as client:
         theirs.begun = True
         plain_errors = await _count(lambda: client.increment(name), callers)
         theirs.begun = False
     async with plain.connect(url) as client:
         plain_value = await client.read(name)
-    async with ours.proxy as proxy, plusone.open(proxy.url, timeout=60) as counters:
+    async with ours.proxies as proxy, plusone.open(proxy.url, timeout=60) as counters:
         ours.begun = True
         our_errors = await _count(lambda: counters.increment(name), callers)
         ours.begun = False
@@ -114,23 +97,17 @@ async def measure(plain: Plain, url: str) -> Line:
     )
 
 
-async def _count(increment: Increment, callers: int) -> int:
+async def _count(increment: Callable[[], Awaitable[object]], callers: int) -> int:
     """Have all increments acknowledged; how many errors that took."""
-    errors = 0
-
-    async def caller() -> None:
-        nonlocal errors
-        for _ in range(INCREMENTS // callers):
-            while True:
-                try:
-                    await increment()
-                    break
-                except Exception:
-                    errors += 1
-                    await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))
-
-    await asyncio.gather(*(caller() for _ in range(callers)))
-    return errors
+    begun = itertools.count(1)
+    asked = await ask(
+        lambda _: increment(),
+        callers=callers,
+        enough=lambda _: next(begun) > INCREMENTS,
+        again=True,
+        seed=1,
+    )
+    return asked.errors
 
 
 def markdown(table: Table) -> str:

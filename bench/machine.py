@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import re
 import shutil
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+
+from plusone.lab import machine
 
 _PACKAGES: Final = ("plusone", "redis", "hiredis", "uvloop", "granian")
 _VERSION: Final = re.compile(r"\d+(\.\d+)+")
@@ -47,8 +48,8 @@ def this_machine() -> Machine:
     }
     versions |= {{"redis": "redis-py"}.get(name, name): importlib.metadata.version(name) for name in _PACKAGES}
     return Machine(
-        cores=len(os.sched_getaffinity(0)),
-        processor=_processor(),
+        cores=machine.cores(),
+        processor=machine.processor(),
         system=f"Linux {platform.release().split('-')[0]}",
         python=platform.python_version(),
         filesystem=_filesystem(Path(tempfile.gettempdir())),
@@ -71,13 +72,6 @@ def _installed(package: str) -> str:
         return "unknown"
     command = ["dpkg-query", "--show", "--showformat=${Version}", package]
     return subprocess.run(command, capture_output=True, text=True).stdout or "unknown"
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def _filesystem(folder: Path) -> str:
