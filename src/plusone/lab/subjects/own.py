@@ -13,8 +13,8 @@ from plusone.types import Outcome
 
 TIMEOUT_SECONDS: Final = 60.0
 """Long enough for a server to be killed and started again meanwhile."""
-TOKEN_RETENTION_SECONDS: Final = 3_600.0
-"""What a run leaves of its tokens is gone within the hour."""
+TOKEN_RETENTION_SECONDS: Final = 600.0
+"""What a run leaves of its tokens is gone within ten minutes."""
 
 
 class Own:

@@ -105,9 +105,10 @@ class _Buffered(_Counter):
                 self._pending[name] = self._pending.get(name, 0) + amount
                 return
 
-    async def flush_on_a_timer(self) -> None:
-        while True:
-            await asyncio.sleep(_FLUSH_SECONDS)
+    async def flush_on_a_timer(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _FLUSH_SECONDS)
             await self.flush()
 
 
@@ -149,14 +150,13 @@ def _with(kind: Callable[[Any], Counting]) -> Connect:
 @contextlib.asynccontextmanager
 async def _buffered(url: str, place: str = PLACE) -> AsyncIterator[_Buffered]:
     async with client(url) as redis:
-        buffered = _Buffered(redis)
-        timer = asyncio.create_task(buffered.flush_on_a_timer())
+        buffered, stopping = _Buffered(redis), asyncio.Event()
+        timer = asyncio.create_task(buffered.flush_on_a_timer(stopping))
         try:
             yield buffered
         finally:
-            timer.cancel()
-            await asyncio.wait([timer])
-            await buffered.flush()
+            stopping.set()
+            await timer
 
 
 INCRBY: Final = Subject(
@@ -198,7 +198,7 @@ CLAIMING: Final = Subject(
     bounded=False,
     tokens=True,
     writes=2.0,
-    weaknesses=frozenset({"lost update"}),
+    weaknesses=frozenset({"lost update", "phantom increment", "stale read"}),
     connect=_with(_Claiming),
 )
 SHARDED: Final = Subject(

@@ -72,7 +72,7 @@ class HTTPCounting:
     async def remove(self, names: Sequence[str]) -> None:
         for name in names:
             status, answer = await self._ask("DELETE", _path(name))
-            if status != 200:
+            if status != 204:
                 raise NotAnswered(f"{status}: {answer.decode(errors='replace')}")
 
     async def gaps(self) -> int:

@@ -1,0 +1,276 @@
+"""The phases of a run, one for each fault: the workload goes on while the fault comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from plusone.lab.faults import Condition, Event, Fault, Faults
+from plusone.lab.history import Header, HistoryWriter
+from plusone.lab.proxies import Proxies, proxied
+from plusone.lab.servers.started import ServerFault
+from plusone.lab.subjects.protocol import Counting, Front, Subject, Watchful
+from plusone.lab.tally import Tally
+from plusone.lab.verify.target import FaultName, Target
+from plusone.lab.workload import Load, Workload
+
+PhaseName: TypeAlias = FaultName | Literal["calm"]
+
+CLIENTS: Final = 2
+"""Connections of their own, as of several processes: they contend for the same counters."""
+RATES: Final[Mapping[Fault, float]] = {
+    "cut_after_request": 0.03,
+    "cut_before_request": 0.01,
+    "delay": 0.01,
+    "half_open": 0.0005,
+}
+"""Swallowed requests are few: whoever meets one waits until its patience ends."""
+DELAY_MS: Final = 40
+_HELD_SECONDS: Final[Mapping[ServerFault, float]] = {
+    "kill": 0.0,
+    "pause": 2.0,
+    "failover": 0.0,
+    "partition": 3.0,
+    "disk_full": 3.0,
+}
+"""How long a server is left as the fault made it, before it is mended."""
+PARTITION_SECONDS: Final = 1.5
+_PARTITIONS: Final[Sequence[Condition]] = ("partition_to_client", "partition_to_server", "refuse")
+_QUIET_SECONDS: Final = 6.0
+"""How long requests that are under way in the proxies may take to arrive before the last reads."""
+_ENDS_SECONDS: Final = 90.0
+"""How long callers may take to end: longer than any of their own time limits."""
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a phase."""
+
+    name: PhaseName
+    history: Path
+    counters: Sequence[str]
+    gaps: int | None
+    """Losses that the sessions noticed; None for a subject that does not look."""
+
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """What all phases of a run are done with."""
+
+    subject: Subject
+    target: Target
+    front: Front | None
+    header: Header
+    load: Load
+    tally: Tally
+    place: str
+    prefix: str
+    """What every counter's name begins with."""
+    folder: Path
+    by_network: bool
+    """Whether there can be proxies before what the subject connects to."""
+    made: list[str]
+    """Every counter that was made, to be removed."""
+
+    @property
+    def url(self) -> str:
+        """What the subject connects to."""
+        return self.target.url if self.front is None else self.front.url
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the counters live and die with a connection, so that there can be no second one."""
+        return self.front is None and self.target.parsed.scheme == "memory"
+
+    def connections(self, url: str) -> Sequence[AbstractAsyncContextManager[Counting]]:
+        return [self.subject.connect(url, self.place) for _ in range(1 if self.in_process else CLIENTS)]
+
+
+async def run_phase(bench: Bench, name: PhaseName, seconds: float, seed: int) -> Phase:
+    """Count for so many seconds while the fault comes and goes; what was told is in the phase's history."""
+    path = bench.folder / f"history-{name}.jsonl.gz"
+    with HistoryWriter(path, bench.header) as history:
+        driver = _Driver(bench, name, seconds, seed, history)
+        async with contextlib.AsyncExitStack() as stack:
+            url = await driver.enter(stack)
+            clients = [await stack.enter_async_context(connected) for connected in bench.connections(url)]
+            workload = Workload(
+                bench.subject,
+                clients,
+                history,
+                bench.tally,
+                prefix=f"{bench.prefix}/{name}",
+                seed=seed,
+                load=bench.load,
+                names=bench.made,
+            )
+            gaps = await _counted(bench, workload, clients, driver)
+            if bench.in_process:
+                await workload.read_finally(clients[0])
+        # Behind the end of those who counted: whatever they held back has been written by now.
+        if not bench.in_process:
+            async with bench.subject.connect(bench.url, bench.place) as reader:
+                await workload.read_finally(reader)
+    return Phase(name=name, history=path, counters=workload.names, gaps=gaps)
+
+
+async def _counted(bench: Bench, workload: Workload, clients: Sequence[Counting], driver: _Driver) -> int | None:
+    """Have everything counted; the losses that were noticed meanwhile."""
+    before = await _gaps(bench, clients) or 0
+    await _under_fault(workload, driver)
+    await driver.quiet()
+    if driver.harms:
+        await workload.touch()
+    gaps = await _gaps(bench, clients)
+    if bench.subject.tokens and not gaps:
+        await workload.repeat_tokens()
+    if gaps is None:
+        return None
+    # A service that was killed meanwhile began at none again.
+    return gaps - before if gaps >= before else gaps
+
+
+async def _under_fault(workload: Workload, driver: _Driver) -> None:
+    counting = asyncio.create_task(workload.run())
+    disturbing = asyncio.create_task(driver.run())
+    try:
+        await asyncio.wait([counting, disturbing], return_when=asyncio.FIRST_COMPLETED)
+        if not counting.done():
+            await disturbing
+            workload.end()
+            await asyncio.wait([counting], timeout=_ENDS_SECONDS)
+        if not counting.done():
+            raise TimeoutError(f"callers had not ended {_ENDS_SECONDS:.0f} s after the end")
+        await counting
+    finally:
+        for task in (counting, disturbing):
+            task.cancel()
+        await asyncio.gather(counting, disturbing, return_exceptions=True)
+
+
+async def _gaps(bench: Bench, clients: Sequence[Counting]) -> int | None:
+    """The losses that were noticed so far: by each client for itself, or by the one service that all of them ask."""
+    found = [await client.gaps() for client in clients if isinstance(client, Watchful)]
+    if not found:
+        return None
+    return sum(found) if bench.front is None else found[0]
+
+
+class _Driver:
+    """What brings a phase's fault, and takes it away again."""
+
+    def __init__(self, bench: Bench, name: PhaseName, seconds: float, seed: int, history: HistoryWriter) -> None:
+        self._bench = bench
+        self._name = name
+        self._seconds = seconds
+        self._seed = seed
+        self._history = history
+        self._active = False
+        self._proxies: Proxies | None = None
+
+    @property
+    def harms(self) -> bool:
+        """Whether the fault befalls processes, and not only the way to them."""
+        return self._name not in ("calm", "replies")
+
+    async def enter(self, stack: contextlib.AsyncExitStack) -> str:
+        """The URL by way of which the subject is to count in this phase."""
+        if self._name not in ("replies", "partition") or not self._bench.by_network:
+            return self._bench.url
+        faults = Faults(
+            rates=RATES if self._name == "replies" else {},
+            seed=self._seed,
+            delay_ms=DELAY_MS,
+            matcher=lambda _: self._active,
+        )
+        self._proxies = await stack.enter_async_context(proxied(self._bench.url, faults, notice=self._notice))
+        return self._proxies.url
+
+    async def run(self) -> None:
+        """Let the phase last, with its fault in it."""
+        if self._name == "calm":
+            await asyncio.sleep(self._seconds)
+        elif self._name == "replies":
+            await self._replies()
+        elif self._name == "partition":
+            await self._partition()
+        else:
+            # Twice, for what comes back from a fault is not what was there before it; but it may take its time.
+            times = 1 if self._name in ("failover", "disk_full") else 2
+            for _ in range(times):
+                await asyncio.sleep(self._seconds / 3 / times)
+                await self._harm(self._name)
+                await asyncio.sleep(self._seconds / 3 / times)
+
+    async def quiet(self) -> None:
+        """Wait until nothing is under way between the callers and the datastore."""
+        if self._proxies is None:
+            return
+        self._proxies.deliver()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _QUIET_SECONDS
+        while self._proxies.in_flight and loop.time() < end:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.02)
+
+    def _notice(self, event: Event) -> None:
+        if event in RATES or event in _PARTITIONS:
+            self._bench.tally.faults[event] += 1
+
+    @contextlib.asynccontextmanager
+    async def _in_force(self, fault: str, mark: str | None = None) -> AsyncIterator[None]:
+        """`mark` is what the history calls it, if not the same: what begins like a harm can lose what was kept."""
+        mark = mark or fault
+        begin = self._bench.tally.seconds
+        self._bench.tally.faults[fault] += 1
+        self._history.mark(mark, "begin")
+        try:
+            yield
+        finally:
+            self._history.mark(mark, "end")
+            self._bench.tally.mark(fault, begin)
+
+    async def _replies(self) -> None:
+        begin = self._bench.tally.seconds
+        self._history.mark("replies", "begin")
+        self._active = True
+        try:
+            await asyncio.sleep(self._seconds)
+        finally:
+            self._active = False
+            self._history.mark("replies", "end")
+            self._bench.tally.mark("replies", begin)
+
+    async def _partition(self) -> None:
+        calm = self._seconds / 3 / 2
+        for condition in _PARTITIONS if self._proxies is not None else ():
+            assert self._proxies is not None
+            await asyncio.sleep(calm)
+            async with self._in_force(condition, f"network: {condition}"):
+                self._proxies.begin(condition)
+                try:
+                    await asyncio.sleep(PARTITION_SECONDS)
+                finally:
+                    self._proxies.end(condition)
+        started = self._bench.target.started
+        if started is not None and "partition" in started.faults:
+            await asyncio.sleep(calm)
+            await self._harm("partition")
+        await asyncio.sleep(calm)
+
+    async def _harm(self, fault: ServerFault) -> None:
+        started, front = self._bench.target.started, self._bench.front
+        if fault == "kill" and front is not None:
+            async with self._in_force("kill of the service", "service: kill"):
+                await front.kill()
+        if started is None or fault not in started.faults:
+            return
+        async with self._in_force(fault):
+            try:
+                self._history.mark(fault, "hit", await asyncio.to_thread(started.begin, fault))
+                await asyncio.sleep(_HELD_SECONDS[fault])
+            finally:
+                await asyncio.to_thread(started.end, fault)

@@ -1,0 +1,167 @@
+"""What the phases say about each promise: what is claimed, whether it held, and by what evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from plusone.lab.checker import Verdict
+from plusone.lab.results import Contradiction, Promise, Violation, Word
+from plusone.lab.subjects.protocol import Subject
+from plusone.lab.verify.phases import Phase, PhaseName
+from plusone.stores.protocol import Capabilities
+
+EXACTLY_ONCE: Final = "exactly once"
+DISTINCT: Final = "distinct answers"
+BOUNDS: Final = "bounds"
+READS: Final = "strong reads"
+TOKENS: Final = "idempotency keys"
+DURABLE: Final = "durable"
+FAILOVER: Final = "survives failover"
+NOTICED: Final = "losses noticed"
+
+_BROKEN_BY: Final[Mapping[Violation, str]] = {
+    "lost update": EXACTLY_ONCE,
+    "phantom increment": EXACTLY_ONCE,
+    "lost after acknowledgement": EXACTLY_ONCE,
+    "duplicate value": DISTINCT,
+    "wrong value": DISTINCT,
+    "order reversed": DISTINCT,
+    "bound crossed": BOUNDS,
+    "false rejection": BOUNDS,
+    "stale read": READS,
+}
+_TESTS_DURABILITY: Final[Mapping[PhaseName, str]] = {"kill": DURABLE, "failover": FAILOVER, "disk_full": DURABLE}
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """A phase, and what its history turned out to be."""
+
+    phase: Phase
+    verdict: Verdict
+    loss: Verdict | None = None
+    """On the counters that lost what was acknowledged, where the datastore may do that; they are not in `verdict`."""
+    acknowledged: int
+    wrong: Sequence[str] = ()
+    """Other counters whose last value lies outside of what was acknowledged and what may have happened besides."""
+    lost: int = 0
+    """By how much counters ended below what was acknowledged, summed up."""
+
+
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be expected of the datastore and of how it is set up."""
+
+    keeps: bool | None
+    """Whether it keeps what it acknowledged when it is killed; None if that is not known."""
+    survives_failover: bool
+    capabilities: Capabilities | None
+    """plusone's own words; None for a recipe."""
+
+    def may_lose(self, phase: PhaseName) -> bool:
+        """Whether acknowledged operations may be lost in this phase by the datastore's own property."""
+        if phase == "failover":
+            return not self.survives_failover
+        return phase == "kill" and self.keeps is False
+
+
+def promises(subject: Subject, claims: Claims, judged: Sequence[Judged]) -> Sequence[Promise]:
+    """A verdict for each promise of the capability table, or of what a recipe is taken to promise."""
+    broken: dict[str, list[str]] = {}
+    for each in judged:
+        for promise, sentence in _broken(each):
+            broken.setdefault(promise, []).append(f"{each.phase.name}: {sentence}")
+    undecided = [f"{each.phase.name}: {each.verdict.undecided}" for each in judged if each.verdict.verdict == "unknown"]
+    names = {each.phase.name for each in judged}
+    operations = sum(each.verdict.operations for each in judged)
+    counters = sum(len(each.phase.counters) for each in judged)
+    extent = f"{operations:,} operations on {counters:,} counters: {', '.join(each.phase.name for each in judged)}"
+    acknowledged = sum(each.acknowledged for each in judged)
+
+    def of_history(name: str, claim: str, *, tested: bool = True) -> Promise:
+        found = broken.get(name, ())
+        verdict: Word = "illegal" if found else "unknown" if undecided else "ok"
+        evidence = "; ".join(found[:2]) if found else "; ".join(undecided) if undecided else extent
+        if not tested:
+            verdict, evidence = "not tested", "the subject has none"
+        return Promise(name=name, claimed=tested, claim=claim, verdict=verdict, evidence=evidence)
+
+    def of_datastore(name: str, phase: PhaseName, claim: str, *, claimed: bool) -> Promise:
+        tested = [each for each in judged if each.phase.name == phase]
+        lost = sum(each.lost for each in tested)
+        found = broken.get(name, ())
+        total = sum(each.acknowledged for each in tested)
+        evidence = f"{total:,} increments acknowledged meanwhile, {f'{lost:,} of them lost' if lost else 'none lost'}"
+        verdict: Word = "illegal" if found else "ok"
+        if found:
+            evidence = f"{evidence}; {found[0]}"
+        if not tested:
+            verdict, evidence = "not tested", f"no {phase} was run"
+        return Promise(name=name, claimed=claimed, claim=claim, verdict=verdict, evidence=evidence)
+
+    own = claims.capabilities
+    bounds_claim = "no increment passes its ceiling, and none is rejected below it"
+    tokens_claim = f"the same key counts once; {own.token_retention}" if own else "the same key counts once"
+    durable = own.durable if own else "what the server's own durability keeps"
+    failover = own.survives_failover if own else "what the datastore's own replication keeps"
+    once = f"each of {acknowledged:,} acknowledged increments is counted once, and nothing else is"
+    return [
+        of_history(EXACTLY_ONCE, once),
+        of_history(DISTINCT, "no two increments are told the same value", tested=subject.told != "nothing"),
+        of_history(BOUNDS, bounds_claim, tested=subject.bounded),
+        of_history(READS, "a read shows whatever was acknowledged before it"),
+        of_history(TOKENS, tokens_claim, tested=subject.tokens),
+        of_datastore(DURABLE, "kill", durable, claimed=bool(claims.keeps) and "kill" in names),
+        of_datastore(FAILOVER, "failover", failover, claimed=claims.survives_failover and "failover" in names),
+        _noticed(claims, judged),
+    ]
+
+
+def first_of_each_kind(judged: Iterable[Judged]) -> Sequence[Contradiction]:
+    """The first contradiction of each kind, in the order of the phases."""
+    found: dict[Violation, Contradiction] = {}
+    for each in judged:
+        for contradiction in (*each.verdict.contradictions, *_of_a_loss(each)):
+            found.setdefault(contradiction.kind, contradiction)
+    return list(found.values())
+
+
+def _of_a_loss(each: Judged) -> Sequence[Contradiction]:
+    """The contradiction that says best that something was lost."""
+    found = each.loss.contradictions if each.loss is not None else ()
+    return sorted(found, key=lambda contradiction: contradiction.kind != "lost after acknowledgement")[:1]
+
+
+def _broken(each: Judged) -> Iterable[tuple[str, str]]:
+    """The promises that this phase's history contradicts, with the sentences that say how."""
+    of_datastore = _TESTS_DURABILITY.get(each.phase.name)
+    for contradiction in each.verdict.contradictions:
+        kind = contradiction.kind
+        if of_datastore is not None and kind == "lost after acknowledgement":
+            yield of_datastore, contradiction.sentence
+            continue
+        if "/token-" in contradiction.counter and kind not in ("stale read", "bound crossed"):
+            yield TOKENS, contradiction.sentence
+        yield _BROKEN_BY[kind], contradiction.sentence
+    for contradiction in _of_a_loss(each):
+        yield of_datastore or EXACTLY_ONCE, contradiction.sentence
+    if each.wrong and not each.verdict.contradictions:
+        yield EXACTLY_ONCE, f"{', '.join(each.wrong[:3])}: the last value is not the sum of what was acknowledged"
+
+
+def _noticed(claims: Claims, judged: Sequence[Judged]) -> Promise:
+    """Whether every phase that lost something was noticed to have."""
+    watched = [each for each in judged if each.phase.gaps is not None]
+    lost = sum(each.lost for each in watched if each.phase.name in _TESTS_DURABILITY)
+    gaps = sum(each.phase.gaps or 0 for each in watched)
+    unnoticed = [each for each in watched if each.lost and each.phase.name in _TESTS_DURABILITY and not each.phase.gaps]
+    claim = "who counts on a counter is told when its datastore has lost what it had acknowledged"
+    if not watched:
+        evidence = "nothing in it would notice" if claims.capabilities is None else "it was not asked"
+        return Promise(name=NOTICED, claimed=False, claim=claim, verdict="not tested", evidence=evidence)
+    verdict: Word = "illegal" if unnoticed else "ok" if lost or gaps else "not tested"
+    evidence = (
+        f"{lost:,} acknowledged increments were lost, and {gaps:,} gaps noticed" if lost or gaps else "nothing was lost"
+    )
+    return Promise(name=NOTICED, claimed=True, claim=claim, verdict=verdict, evidence=evidence)

@@ -1,0 +1,92 @@
+"""What is verified on: a datastore of the user's, or a server that the lab starts; and the faults that it bears."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from plusone.errors import ConfigurationError
+from plusone.lab import servers
+from plusone.lab.disks import no_small_disk
+from plusone.lab.proxies import proxied
+from plusone.lab.servers import Started
+from plusone.lab.subjects.protocol import Subject
+from plusone.stores.registry import StoreURL, store_class
+
+FaultName: TypeAlias = Literal["replies", "partition", "kill", "pause", "failover", "disk_full"]
+
+FAULTS: Final[Mapping[FaultName, str]] = {
+    "replies": "replies are lost after the datastore acted, requests before they reach it, others arrive late or never",
+    "partition": "nothing passes in one direction, then in the other; of a cluster, the leader is cut off",
+    "kill": "the server is killed as by kill -9, and started again; the service too, where that is what counts",
+    "pause": "the server stands still for some seconds, with its connections open",
+    "failover": "the primary is lost, and another one takes over",
+    "disk_full": "the server's disk is full for a while",
+}
+"""In the order in which a run has them."""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A place to count on."""
+
+    given: str
+    """As the user named it, without a password."""
+    name: str
+    """The scheme, or the server's name: what the tables call the store."""
+    title: str
+    url: str
+    started: Started | None = None
+    """The server, if the lab started it."""
+
+    @property
+    def parsed(self) -> StoreURL:
+        return StoreURL.parse(self.url)
+
+    @property
+    def keeps(self) -> bool | None:
+        """Whether what was acknowledged survives the end of the server's process; None if that is not known."""
+        return None if self.started is None else self.started.keeps
+
+    def offers(self, subject: Subject) -> tuple[Sequence[FaultName], str]:
+        """The faults that are to be had for this subject, and why not those of the network, if they are not."""
+        why_not = ""
+        offered: set[str] = set(self.started.faults) if self.started is not None else set()
+        # A service is a process of the lab's own, before which there can always be a proxy. With the counters in its
+        # memory it would be the store that is killed.
+        if subject.front is not None:
+            offered |= {"replies", "partition"}
+            if self.parsed.scheme != "memory":
+                offered.add("kill")
+        else:
+            try:
+                proxied(self.url)
+                offered |= {"replies", "partition"}
+            except ConfigurationError as error:
+                why_not = str(error)
+        return [fault for fault in FAULTS if fault in offered], why_not
+
+
+@contextlib.contextmanager
+def opened(given: str, faults: Collection[FaultName] | None = None) -> Iterator[Target]:
+    """The target of this name or URL; a server is started, and gone behind this. Raises `ConfigurationError`.
+
+    The server is made for `faults`, as far as it is their matter; None means all that it can be made for here.
+    """
+    if given in servers.SERVERS:
+        harm = servers.SERVERS[given].faults
+        if faults is not None:
+            harm = harm.intersection(faults)
+        elif "disk_full" in harm and no_small_disk() is not None:
+            harm = harm - {"disk_full"}
+        with servers.start(given, faults=harm) as started:
+            yield Target(given=given, name=given, title=started.title, url=started.url, started=started)
+        return
+    if "://" not in given and not given.startswith(("sqlite:", "memory:")):
+        names = ", ".join(servers.SERVERS)
+        raise ConfigurationError(f"{given!r} is neither a store URL nor a server that the lab starts: {names}")
+    url = StoreURL.parse(given)
+    title = store_class(url.scheme).CAPABILITIES.title
+    yield Target(given=url.redacted(), name=url.scheme, title=title, url=given)

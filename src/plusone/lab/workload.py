@@ -1,0 +1,298 @@
+"""What the lab has callers do, so that what a way of counting gets wrong shows in what they are told.
+
+Every counter is new, and its name begins with the run's own prefix. There are callers who share a hot counter, callers
+with a counter each, races for counters that do not exist yet (up to a ceiling, where the subject has one), callers who
+send idempotency keys several times, and readers who do nothing else. A counter is left for a new one after some
+thousand operations, so that each history stays checkable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from plusone.errors import ConfigurationError, InvalidRequest, PlusoneError, StoreUnavailable
+from plusone.lab.history import HistoryWriter
+from plusone.lab.subjects.protocol import Counted, Counting, Subject, Tokened
+from plusone.lab.tally import Tally
+
+Role: TypeAlias = Literal["hot", "own", "bounded", "fresh", "token"]
+"""What a counter is for; its name has it behind the last slash.
+
+hot      many callers count on it at once
+own      one caller counts on it
+bounded  some callers drive it to its ceiling, from before it exists until everybody was rejected
+fresh    the same without a ceiling, for subjects that have none
+token    each increment has an idempotency key, and is sent once, or several times at once, or again later
+"""
+_Doubt: TypeAlias = Literal["unknown", "refused"]
+
+ATTEMPT_SECONDS: Final = 3.0
+"""How long a caller of a retried subject waits before it asks again, whatever its driver waits for."""
+PATIENCE_SECONDS: Final = 30.0
+"""How long after the end a caller goes on asking for what was not answered yet."""
+_PAUSE_FIRST_SECONDS: Final = 0.005
+_PAUSE_LONGEST_SECONDS: Final = 0.2
+_CEILINGS: Final = (1, 2, 5, 20)
+_TOKEN_CEILING: Final = 60
+_TOKENS_PER_COUNTER: Final = 100
+_REMEMBERED: Final = 50
+_READ_PAUSE_SECONDS: Final = 0.004
+_FINAL_READS_AT_ONCE: Final = 16
+_FINAL_READER: Final = 1_000_000
+_TURN: Final = 64
+"""So many operations in a row may be asked for without a pause before the others get a turn."""
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of each. Raises `ConfigurationError`."""
+
+    callers: int = 12
+    """On the hot counter."""
+    own: int = 6
+    """Callers with a counter of their own."""
+    racers: int = 8
+    """Callers that race for each new counter."""
+    readers: int = 3
+    token_callers: int = 3
+    operations_per_counter: int = 2_000
+    operations_per_second: int = 3_000
+    """At most; a subject that answers at once would be asked for nothing but evidence of the same."""
+    new_counters: int = 300
+    """To be raced for; then the racers rest."""
+
+    def __post_init__(self) -> None:
+        for field in self.__struct_fields__:
+            if not 1 <= getattr(self, field) <= 1_000_000:
+                raise ConfigurationError(f"{field} must be an integer from 1 to 1000000")
+
+
+class Workload:
+    """The callers of one phase. `run` until `over`; then the ends are tied up one after the other."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        clients: Sequence[Counting],
+        history: HistoryWriter,
+        tally: Tally,
+        *,
+        prefix: str,
+        seed: int,
+        load: Load,
+        names: list[str],
+    ) -> None:
+        """`clients` are connections of their own, as those of several processes; callers take them in turn.
+
+        Counters' names are added to `names` before anything is asked of them: they are what is to be removed.
+        """
+        self._subject = subject
+        self._clients = clients
+        self._history = history
+        self._tally = tally
+        self._prefix = prefix
+        self._load = load
+        self._random = random.Random(seed)
+        self._current: dict[str, tuple[str, int]] = {}
+        self._made: Counter[Role] = Counter()
+        self._processes = 0
+        self._remembered: deque[tuple[str, int | None, str]] = deque(maxlen=_REMEMBERED)
+        self._over = False
+        self._give_up_at = float("inf")
+        self._due = 0.0
+        self._turn = 0
+        self._to_be_removed = names
+        self.names: list[str] = []
+        """Every counter that was counted on, in the order of their beginnings."""
+
+    async def run(self) -> None:
+        """Count until `end`."""
+        load = self._load
+        callers = [self._caller(self._process(), "hot", "hot") for _ in range(load.callers)]
+        callers += [self._caller(self._process(), "own", f"own {number}") for number in range(load.own)]
+        callers += [self._racing(), *(self._reader(self._process()) for _ in range(load.readers))]
+        if self._subject.tokens:
+            callers += [self._token_caller([self._process() for _ in range(3)]) for _ in range(load.token_callers)]
+        await _together(callers)
+
+    def end(self) -> None:
+        """Let every caller end with the operation that it is at."""
+        self._over = True
+        self._give_up_at = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+
+    async def touch(self) -> None:
+        """Have each client count once more on every counter: who has counted there notices what was lost since."""
+        # As many processes in a row as there are clients have one client each.
+        for process in [self._process() for _ in self._clients]:
+            await _some_at_once([partial(self._increment, process, name) for name in self.names])
+
+    async def repeat_tokens(self) -> None:
+        """Send tokens of before once more, all of them answered already."""
+        process = self._process()
+        for name, ceiling, token in list(self._remembered):
+            await self._increment(process, name, ceiling, token)
+
+    async def read_finally(self, client: Counting) -> None:
+        """Read every counter when all is quiet. Raises `StoreUnavailable` where one cannot be read."""
+
+        async def read(name: str) -> None:
+            number = self._history.call(_FINAL_READER, name, "read")
+            counted = await self._until_answered(lambda: client.read(name), retried=True)
+            if not isinstance(counted, Counted):
+                raise StoreUnavailable(f"{name} could not be read at the end: {self._tally.last_error}")
+            self._history.answer(number, "read", value=counted.value, revision=counted.revision)
+            self._tally.read_finally(name, counted.value or 0)
+
+        await _some_at_once([partial(read, name) for name in self.names])
+
+    def _process(self) -> int:
+        self._processes += 1
+        return self._processes
+
+    def _new(self, role: Role) -> str:
+        self._made[role] += 1
+        name = f"{self._prefix}/{role}-{self._made[role]}"
+        self.names.append(name)
+        self._to_be_removed.append(name)
+        return name
+
+    def _counter(self, role: Role, slot: str, operations: int) -> str:
+        """The counter that is this slot's at present, for one operation more; each has so many."""
+        name, begun = self._current.get(slot, ("", operations))
+        if begun >= operations:
+            name, begun = self._new(role), 0
+        self._current[slot] = (name, begun + 1)
+        return name
+
+    async def _caller(self, process: int, role: Role, slot: str) -> None:
+        while not self._over:
+            await self._turns()
+            await self._increment(process, self._counter(role, slot, self._load.operations_per_counter))
+
+    async def _racing(self) -> None:
+        """One new counter after the other, each begun by all racers at the same moment."""
+        processes = [self._process() for _ in range(self._load.racers)]
+        role: Role = "bounded" if self._subject.bounded else "fresh"
+        while not self._over and self._made[role] < self._load.new_counters:
+            most = self._random.choice(_CEILINGS)
+            name = self._counter(role, "race", 1)
+            # Together they ask for the ceiling, and then each once more.
+            each = -(-most // len(processes)) + 1
+            ceiling = most if self._subject.bounded else None
+            await asyncio.gather(*(self._racer(process, name, ceiling, each) for process in processes))
+            await asyncio.sleep(self._random.uniform(0, 0.02))
+
+    async def _racer(self, process: int, name: str, ceiling: int | None, times: int) -> None:
+        for _ in range(times):
+            await self._turns()
+            await self._increment(process, name, ceiling)
+
+    async def _reader(self, process: int) -> None:
+        while not self._over:
+            await asyncio.sleep(self._random.uniform(0, _READ_PAUSE_SECONDS))
+            if self._current:
+                name, _ = self._random.choice(list(self._current.values()))
+                await self._read(process, name)
+
+    async def _token_caller(self, processes: Sequence[int]) -> None:
+        while not self._over:
+            await self._turns()
+            if self._remembered and self._random.random() < 0.2:
+                await self._increment(processes[0], *self._random.choice(self._remembered))
+                continue
+            name = self._counter("token", "token", _TOKENS_PER_COUNTER)
+            bounded = self._subject.bounded and self._made["token"] % 2 == 0
+            once = (name, _TOKEN_CEILING if bounded else None, f"{self._prefix}/{self._random.getrandbits(64):016x}")
+            times = self._random.randint(1, len(processes))
+            await asyncio.gather(*(self._increment(process, *once) for process in processes[:times]))
+            self._remembered.append(once)
+
+    async def _turns(self) -> None:
+        """Wait for this operation's turn, so that there are not more than so many per second."""
+        loop = asyncio.get_running_loop()
+        self._due = max(self._due, loop.time()) + 1 / self._load.operations_per_second
+        self._turn += 1
+        ahead = self._due - loop.time()
+        if ahead > 0.002 or self._turn % _TURN == 0:
+            await asyncio.sleep(max(ahead, 0))
+
+    async def _increment(self, process: int, name: str, ceiling: int | None = None, token: str | None = None) -> None:
+        client = self._clients[process % len(self._clients)]
+        if token is None and self._subject.tokens and self._subject.retried:
+            # Asked again with the same token, it counts once: that is what the subject has it for.
+            token = f"{self._prefix}/{self._random.getrandbits(64):016x}"
+        number = self._history.call(process, name, "add", 1, ceiling=ceiling, token=token)
+
+        def call() -> Awaitable[Counted]:
+            if token is None:
+                return client.increment(name, ceiling)
+            assert isinstance(client, Tokened)
+            return client.increment_once(name, ceiling, token)
+
+        counted = await self._until_answered(call, retried=self._subject.retried)
+        if isinstance(counted, Counted):
+            result: Literal["applied", "rejected"] = "applied" if counted.applied else "rejected"
+            self._history.answer(
+                number, result, value=counted.value, previous=counted.previous, revision=counted.revision
+            )
+            self._tally.answered(name, applied=counted.applied, token=token)
+        else:
+            self._history.answer(number, counted)
+            self._tally.doubtful(name, counted)
+
+    async def _read(self, process: int, name: str) -> None:
+        client = self._clients[process % len(self._clients)]
+        number = self._history.call(process, name, "read")
+        counted = await self._until_answered(lambda: client.read(name), retried=self._subject.retried)
+        if isinstance(counted, Counted):
+            self._history.answer(number, "read", value=counted.value, revision=counted.revision)
+            self._tally.read()
+        else:
+            self._history.answer(number, counted)
+
+    async def _until_answered(self, call: Callable[[], Awaitable[Counted]], *, retried: bool) -> Counted | _Doubt:
+        """What is answered in the end, or whether it is unknown, or refused."""
+        loop = asyncio.get_running_loop()
+        pause = _PAUSE_FIRST_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(ATTEMPT_SECONDS if retried and self._subject.retried else None):
+                    return await call()
+            except (InvalidRequest, ConfigurationError):
+                raise
+            except Exception as error:
+                self._tally.error(error)
+                if not retried:
+                    definite = isinstance(error, PlusoneError) and error.applied == "no"
+                    return "refused" if definite else "unknown"
+                if loop.time() > self._give_up_at:
+                    return "unknown"
+            await asyncio.sleep(self._random.uniform(0, pause))
+            pause = min(2 * pause, _PAUSE_LONGEST_SECONDS)
+
+
+async def _some_at_once(calls: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    """Make these calls, some of them at the same time."""
+    waiting = list(reversed(calls))
+
+    async def caller() -> None:
+        while waiting:
+            await waiting.pop()()
+
+    await _together([caller() for _ in range(min(_FINAL_READS_AT_ONCE, len(calls)))])
+
+
+async def _together(work: Sequence[Coroutine[None, None, None]]) -> None:
+    """Do all of it at the same time. Raises the first error alone, once all others have been cancelled."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
