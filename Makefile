@@ -5,6 +5,7 @@
 # make check    lint, formatting, types, import contracts, generated documents
 # make docs     write the generated documents
 # make bench    measure, and write the result into the README
+# make lab      the standing experiment: every datastore verified and measured, into docs/report
 # make plain    what works without extras
 # make servers  install the datastores that the tests start
 # make tidb     build TiDB's server, once: 10 minutes
@@ -18,7 +19,7 @@ SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 PLAIN_TESTS := tests/unit tests/conformance/test_memory.py tests/conformance/test_sqlite.py --ignore tests/unit/test_docs.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick soak bench docs check plain servers tidb constraints clean
+.PHONY: help run test quick soak bench lab docs check plain servers tidb constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -41,6 +42,10 @@ bench: .venv/dev servers tidb
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.lost_replies
 	$(BIN)/python -m tools.docs
+
+# An hour or two. What fails is said at the end, and the page is written all the same: so are the documents.
+lab: .venv/dev servers tidb
+	@$(BIN)/python -m tools.lab $(LAB_FLAGS); status=$$?; $(BIN)/python -m tools.docs && exit $$status
 
 docs: .venv/dev
 	$(BIN)/python -m tools.docs

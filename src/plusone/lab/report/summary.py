@@ -177,7 +177,10 @@ def place(subject: str) -> tuple[int, str]:
 
 def _rows(checked: Sequence[Checked], columns: Sequence[Column]) -> list[Row]:
     stores = {column.store: column.store_title for column in columns}
-    stores |= {each.result.store: each.result.store_title for each in checked}
+    # A verification of a URL knows no better title than its scheme.
+    told = [each.result for each in checked if each.result.store_title != each.result.store]
+    stores = {each.result.store: each.result.store for each in checked} | stores
+    stores |= {result.store: result.store_title for result in told}
     rows = []
     for store, title in sorted(stores.items()):
         here = [each for each in checked if each.result.store == store]
