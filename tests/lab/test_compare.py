@@ -278,6 +278,18 @@ def test_the_command_for_machines(tmp_path: Path) -> None:
     )
 
 
+def test_the_command_fails_where_nothing_was_measured(tmp_path: Path) -> None:
+    """Port 1 is nobody's. The run is written all the same: its notes say what was wrong."""
+    pytest.importorskip("redis")
+    short = ("--seconds", "0.1", "--concurrency", "2", "--keys", "1", "--output", str(tmp_path))
+    done = run("redis://127.0.0.1:1/0", "--subject", "plusone", *short)
+    assert done.exit_code == 3
+    assert "nothing was measured" in done.stderr
+    found = msgspec.json.decode((tmp_path / "result.json").read_bytes(), type=Comparison)
+    assert [column.cells for column in found.columns] == [[]]
+    assert any("could not be connected: StoreUnavailable" in note for note in found.notes)
+
+
 @pytest.mark.parametrize(
     "wrong", [["--concurrency", "1,x"], ["--keys", ""], ["--keys", "-1"], ["--seconds", "0"], ["--seed", "-1"]]
 )

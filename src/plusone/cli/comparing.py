@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from plusone.cli.printing import explained, print_json
-from plusone.errors import ConfigurationError
+from plusone.errors import ConfigurationError, StoreUnavailable
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -73,6 +73,8 @@ def compare(
         else:
             show(comparison)
             typer.echo(f"\nThe run is in {folder}; `plusone report {folder}` makes a page of it.")
+        if not any(cell.increments_per_second for column in comparison.columns for cell in column.cells):
+            raise StoreUnavailable("nothing was measured, since no increment was answered: the run's notes say why")
 
 
 def needs_lab() -> None:
@@ -200,11 +202,17 @@ def _arrivals(cell: Cell) -> str:
     return f"{cell.latency.achieved:,.0f}{due}"
 
 
+def _wrong(column: Column) -> float | None:
+    """By how much the counter was wrong; None where no reply was lost, which proves nothing."""
+    lossy = column.lossy
+    return abs(lossy.counted - lossy.increments) if lossy is not None and lossy.lost_replies else None
+
+
 def _count(column: Column) -> str:
     """What the counter was, against what was acknowledged: errors that nobody repeated may have counted."""
     lossy = column.lossy
-    if lossy is None:
-        return ""
+    if lossy is None or not lossy.lost_replies:
+        return "" if lossy is None else "none lost"
     wrong = lossy.counted - lossy.increments
     return "exact" if wrong == 0 else f"{wrong:+,}"
 
@@ -236,7 +244,7 @@ _OF_A_COLUMN: Final = (
     _Shown(
         title="count",
         words=_count,
-        value=lambda column: abs(column.lossy.counted - column.lossy.increments) if column.lossy else None,
+        value=_wrong,
         best=min,
     ),
     _Shown(title="errors", words=lambda column: f"{column.lossy.errors:,}" if column.lossy else ""),

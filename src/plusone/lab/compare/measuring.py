@@ -24,7 +24,7 @@ RATE_MAX: Final = 20_000.0
 """And for no more than this: the load generator itself is Python."""
 LAG_SHARE: Final = 0.2
 """A latency of which the load generator's own lag may be more than this share is pointed out."""
-_REMOVED_AT_ONCE: Final = 100
+_REMOVED_AT_ONCE: Final = 1_000
 _REMOVAL_SECONDS: Final = 60.0
 _NO_NETWORK: Final = frozenset({"memory", "sqlite"})
 
@@ -107,7 +107,7 @@ class Measuring:
         return {subject.name: await self._lossy(subject) for subject in self._subjects}
 
     async def _connect(self, stack: AsyncExitStack, subject: Subject) -> _Measured | None:
-        connection = subject.connect(self._place.url, f"plusone_lab_{self._run}")
+        connection = subject.connect(self._place.url, self._place_of(subject))
         try:
             counting = await stack.enter_async_context(connection)
         except Exception as error:
@@ -115,6 +115,10 @@ class Measuring:
             self._step(subject.name, cells_seconds(self._plan))
             return None
         return _Measured(subject, counting, f"plusone-lab/{self._run}/{subject.name}")
+
+    def _place_of(self, subject: Subject) -> str:
+        """Its own: the first of two that shared a table would drop it under the other."""
+        return f"plusone_lab_{self._run}_{self._subjects.index(subject)}"
 
     async def _measure(self, connected: Sequence[_Measured], concurrency: int, keys: int) -> None:
         """One cell of every subject, in turns."""
@@ -185,7 +189,7 @@ class Measuring:
                 subject,
                 self._place.url,
                 f"plusone-lab/{self._run}/{subject.name}/lossy",
-                place=f"plusone_lab_{self._run}_lossy",
+                place=f"{self._place_of(subject)}_lossy",
                 seconds=plan.seconds,
                 seed=plan.seed,
             )
