@@ -33,7 +33,7 @@ token    each increment has an idempotency key, and is sent once, or several tim
 """
 _Doubt: TypeAlias = Literal["unknown", "refused"]
 
-ATTEMPT_SECONDS: Final = 3.0
+ATTEMPT_SECONDS: Final = 5.0
 """How long a caller of a retried subject waits before it asks again, whatever its driver waits for."""
 PATIENCE_SECONDS: Final = 30.0
 """How long after the end a caller goes on asking for what was not answered yet."""
@@ -98,7 +98,8 @@ class Workload:
         self._tally = tally
         self._prefix = prefix
         self._load = load
-        self._random = random.Random(seed)
+        self._seed = seed
+        self._pauses = random.Random(seed)
         self._current: dict[str, tuple[str, int]] = {}
         self._made: Counter[Role] = Counter()
         self._processes = 0
@@ -151,6 +152,10 @@ class Workload:
 
         await _some_at_once([partial(read, name) for name in self.names])
 
+    def _source(self, what: str) -> random.Random:
+        """Random numbers of its own for each caller, so that their order does not depend on whose turn it is."""
+        return random.Random(f"{self._seed} {what}")
+
     def _process(self) -> int:
         self._processes += 1
         return self._processes
@@ -178,15 +183,16 @@ class Workload:
     async def _racing(self) -> None:
         """One new counter after the other, each begun by all racers at the same moment."""
         processes = [self._process() for _ in range(self._load.racers)]
+        source = self._source("race")
         role: Role = "bounded" if self._subject.bounded else "fresh"
         while not self._over and self._made[role] < self._load.new_counters:
-            most = self._random.choice(_CEILINGS)
+            most = source.choice(_CEILINGS)
             name = self._counter(role, "race", 1)
             # Together they ask for the ceiling, and then each once more.
             each = -(-most // len(processes)) + 1
             ceiling = most if self._subject.bounded else None
             await asyncio.gather(*(self._racer(process, name, ceiling, each) for process in processes))
-            await asyncio.sleep(self._random.uniform(0, 0.02))
+            await asyncio.sleep(source.uniform(0, 0.02))
 
     async def _racer(self, process: int, name: str, ceiling: int | None, times: int) -> None:
         for _ in range(times):
@@ -194,24 +200,31 @@ class Workload:
             await self._increment(process, name, ceiling)
 
     async def _reader(self, process: int) -> None:
+        source = self._source(f"reader {process}")
         while not self._over:
-            await asyncio.sleep(self._random.uniform(0, _READ_PAUSE_SECONDS))
+            await asyncio.sleep(source.uniform(0, _READ_PAUSE_SECONDS))
             if self._current:
-                name, _ = self._random.choice(list(self._current.values()))
+                name, _ = source.choice(list(self._current.values()))
                 await self._read(process, name)
 
     async def _token_caller(self, processes: Sequence[int]) -> None:
+        source = self._source(f"tokens {processes[0]}")
         while not self._over:
             await self._turns()
-            if self._remembered and self._random.random() < 0.2:
-                await self._increment(processes[0], *self._random.choice(self._remembered))
+            if self._remembered and source.random() < 0.2:
+                await self._increment(processes[0], *source.choice(self._remembered))
                 continue
             name = self._counter("token", "token", _TOKENS_PER_COUNTER)
             bounded = self._subject.bounded and self._made["token"] % 2 == 0
-            once = (name, _TOKEN_CEILING if bounded else None, f"{self._prefix}/{self._random.getrandbits(64):016x}")
-            times = self._random.randint(1, len(processes))
-            await asyncio.gather(*(self._increment(process, *once) for process in processes[:times]))
+            once = (name, _TOKEN_CEILING if bounded else None, f"{self._prefix}/{source.getrandbits(64):016x}")
+            times = source.randint(1, len(processes))
+            await asyncio.gather(*(self._increment_and_read(process, *once) for process in processes[:times]))
             self._remembered.append(once)
+
+    async def _increment_and_read(self, process: int, name: str, ceiling: int | None, token: str) -> None:
+        """Whoever is told that it counted, be it by somebody else who sent the same, has to find it counted."""
+        await self._increment(process, name, ceiling, token)
+        await self._read(process, name)
 
     async def _turns(self) -> None:
         """Wait for this operation's turn, so that there are not more than so many per second."""
@@ -226,7 +239,7 @@ class Workload:
         client = self._clients[process % len(self._clients)]
         if token is None and self._subject.tokens and self._subject.retried:
             # Asked again with the same token, it counts once: that is what the subject has it for.
-            token = f"{self._prefix}/{self._random.getrandbits(64):016x}"
+            token = f"{self._prefix}/{self._pauses.getrandbits(64):016x}"
         number = self._history.call(process, name, "add", 1, ceiling=ceiling, token=token)
 
         def call() -> Awaitable[Counted]:
@@ -273,7 +286,7 @@ class Workload:
                     return "refused" if definite else "unknown"
                 if loop.time() > self._give_up_at:
                     return "unknown"
-            await asyncio.sleep(self._random.uniform(0, pause))
+            await asyncio.sleep(self._pauses.uniform(0, pause))
             pause = min(2 * pause, _PAUSE_LONGEST_SECONDS)
 
 

@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 _SCHEMES: Final = frozenset({"sqlite"})
 _CONNECTIONS: Final = 4
+_LOCKED_SECONDS: Final = 2.0
+"""To wait for a lock: less than the lab's callers wait, for a thread that waits cannot be called back."""
 
 
 class _Counter:
@@ -74,7 +76,10 @@ def _with(kind: type[_Upsert] | type[_SelectThenUpdate]) -> Connect:
     @contextlib.asynccontextmanager
     async def connect(url: str, place: str = PLACE) -> AsyncIterator[Counting]:
         path = StoreURL.parse(url).path
-        opened = [sqlite3.connect(path, isolation_level=None, check_same_thread=False) for _ in range(_CONNECTIONS)]
+        opened = [
+            sqlite3.connect(path, _LOCKED_SECONDS, isolation_level=None, check_same_thread=False)
+            for _ in range(_CONNECTIONS)
+        ]
         connections: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         try:
             opened[0].execute("PRAGMA journal_mode = WAL")

@@ -41,6 +41,7 @@ _HELD_SECONDS: Final[Mapping[ServerFault, float]] = {
 }
 """How long a server is left as the fault made it, before it is mended."""
 PARTITION_SECONDS: Final = 1.5
+_LONG_SECONDS: Final = 5.0
 _PARTITIONS: Final[Sequence[Condition]] = ("partition_to_client", "partition_to_server", "refuse")
 _QUIET_SECONDS: Final = 6.0
 """How long requests that are under way in the proxies may take to arrive before the last reads."""
@@ -199,12 +200,16 @@ class _Driver:
         elif self._name == "partition":
             await self._partition()
         else:
-            # Twice, for what comes back from a fault is not what was there before it; but it may take its time.
+            # Twice, for what comes back from a fault is not what was there before it; unless it takes its time.
             times = 1 if self._name in ("failover", "disk_full") else 2
             for _ in range(times):
                 await asyncio.sleep(self._seconds / 3 / times)
+                begin = asyncio.get_running_loop().time()
                 await self._harm(self._name)
+                took = asyncio.get_running_loop().time() - begin
                 await asyncio.sleep(self._seconds / 3 / times)
+                if took > max(_LONG_SECONDS, self._seconds / 3):
+                    break
 
     async def quiet(self) -> None:
         """Wait until nothing is under way between the callers and the datastore."""

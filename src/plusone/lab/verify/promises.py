@@ -50,6 +50,26 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """By how much counters ended below what was acknowledged, summed up."""
 
 
+def attributed(judged: Sequence[Judged]) -> Sequence[Judged]:
+    """The same, with what the subject loses by itself called so.
+
+    Behind a harm to the datastore, an update that is missing looks like one that the datastore forgot. From a subject
+    that loses updates where nothing befell the datastore, nothing can be learned of that.
+    """
+    harmless = (each for each in judged if each.phase.name in ("calm", "replies"))
+    if not any("lost update" in each.verdict.found for each in harmless):
+        return judged
+    return [msgspec.structs.replace(each, verdict=_own_losses(each.verdict)) for each in judged]
+
+
+def _own_losses(verdict: Verdict) -> Verdict:
+    found = [
+        msgspec.structs.replace(each, kind="lost update") if each.kind == "lost after acknowledgement" else each
+        for each in verdict.contradictions
+    ]
+    return msgspec.structs.replace(verdict, contradictions=tuple(found))
+
+
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
     """What may be expected of the datastore and of how it is set up."""
 
@@ -124,7 +144,7 @@ def first_of_each_kind(judged: Iterable[Judged]) -> Sequence[Contradiction]:
     for each in judged:
         for contradiction in (*each.verdict.contradictions, *_of_a_loss(each)):
             found.setdefault(contradiction.kind, contradiction)
-    return list(found.values())
+    return tuple(found.values())
 
 
 def _of_a_loss(each: Judged) -> Sequence[Contradiction]:

@@ -23,7 +23,7 @@ from plusone.lab.results import Verification
 from plusone.lab.subjects.protocol import Front, Subject
 from plusone.lab.tally import Tally
 from plusone.lab.verify.phases import Bench, Phase, PhaseName, run_phase
-from plusone.lab.verify.promises import Claims, Judged, first_of_each_kind, promises
+from plusone.lab.verify.promises import Claims, Judged, attributed, first_of_each_kind, promises
 from plusone.lab.verify.target import FAULTS, FaultName, Target
 from plusone.lab.workload import Load
 from plusone.stores.protocol import Capabilities
@@ -33,6 +33,7 @@ SECONDS_MIN: Final = 1.0
 SECONDS_MAX: Final = 86_400.0
 SEED_MAX: Final = 2**63 - 1
 _REACH_SECONDS: Final = 30.0
+_FIRST_INCREMENTS: Final = 10
 _REMOVAL_SECONDS: Final = 60.0
 _REPORTED_EVERY_SECONDS: Final = 0.2
 _log: Final = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ async def verify_subject(
                     phase = await run_phase(bench, name, seconds, options.seed + number)
                     judged.append(await asyncio.to_thread(_judge, phase, tally, claims))
             report(Progress(what=f"{subject.name}: removing", share=1.0, operations=tally.operations))
-    result = _result(target, subject, options, header, tally, claims, judged, notes)
+    result = _result(target, subject, options, header, tally, claims, attributed(judged), notes)
     (folder / "result.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     return result
 
@@ -214,15 +215,22 @@ async def _removed(bench: Bench, notes: list[str]) -> AsyncIterator[None]:
 
 
 async def _reach(bench: Bench) -> None:
-    """Raise `StoreUnavailable` unless the subject can connect, and read a counter that does not exist."""
+    """Raise `StoreUnavailable` unless the subject can connect and count.
+
+    It counts a little besides, for a server that has just been started may take seconds for its first answers.
+    """
+    name = f"{bench.prefix}/first"
+    bench.made.append(name)
     try:
         async with asyncio.timeout(_REACH_SECONDS), bench.subject.connect(bench.url, bench.place) as counting:
-            await counting.read(f"{bench.prefix}/none")
+            for _ in range(_FIRST_INCREMENTS):
+                await counting.increment(name, None)
+                await counting.read(name)
     except PlusoneError:
         raise
     except Exception as error:
         described = " ".join(f"{type(error).__name__}: {error}".split())
-        raise StoreUnavailable(f"{bench.subject.name} cannot read from {bench.target.given}: {described}") from error
+        raise StoreUnavailable(f"{bench.subject.name} cannot count on {bench.target.given}: {described}") from error
 
 
 async def _remove(bench: Bench) -> str:
