@@ -1,6 +1,7 @@
 """A port that leads to another one, for servers that the lab starts: who takes over an address, who is cut off.
 
-It runs in a thread of its own, so that it needs nothing of whoever blocks while it waits for servers.
+It runs in a thread of its own, so that it needs nothing of whoever blocks while it waits for servers. Clients have to
+speak first, as those of HTTP and of PostgreSQL do: what they say tells who they are.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from typing import Any, Final, Self, TypeVar
 from plusone.lab.processes import free_port
 
 T = TypeVar("T")
-Admits = Callable[[int], bool]
-"""Whether a connection may be, by the port of 127.0.0.1 that it comes from."""
+Admits = Callable[[bytes], bool]
+"""Whether a connection may be, by the first bytes that came on it."""
 
 _CHUNK_BYTES: Final = 65_536
 _WITHIN_SECONDS: Final = 10
 
 
-def anybody(source: int) -> bool:
+def anybody(first: bytes) -> bool:
     return True
 
 
-def nobody(source: int) -> bool:
+def nobody(first: bytes) -> bool:
     return False
 
 
@@ -35,7 +36,8 @@ class Relay:
         self.port = free_port()
         self._target = target
         self._admits: Admits = anybody
-        self._open: dict[asyncio.Task[None], int] = {}
+        self._open: dict[asyncio.Task[None], bytes] = {}
+        """Each connection, and what came on it first."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"relay to {target}", daemon=True)
 
@@ -67,22 +69,23 @@ class Relay:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_WITHIN_SECONDS)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        source: int = writer.get_extra_info("peername")[1]
         task = asyncio.current_task()
         assert task is not None
-        self._open[task] = source
         try:
-            if self._admits(source):
-                await self._lead(reader, writer)
+            self._open[task] = b""
+            self._open[task] = first = await reader.read(_CHUNK_BYTES)
+            if self._admits(first):
+                await self._lead(first, reader, writer)
         except (OSError, asyncio.CancelledError):
             pass  # it was cut, or leads nowhere: whoever called sees it closed
         finally:
             del self._open[task]
             writer.transport.abort()
 
-    async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _lead(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._target)
         try:
+            to_writer.write(first)
             async with asyncio.TaskGroup() as group:
                 group.create_task(_pump(reader, to_writer))
                 group.create_task(_pump(to_reader, writer))
@@ -90,7 +93,7 @@ class Relay:
             to_writer.transport.abort()
 
     async def _cut(self, admits: Admits) -> None:
-        cut = [task for task, source in self._open.items() if not admits(source)]
+        cut = [task for task, first in self._open.items() if not admits(first)]
         for task in cut:
             task.cancel()
         await asyncio.gather(*cut, return_exceptions=True)

@@ -6,14 +6,17 @@ import importlib.util
 import os
 import re
 import shutil
+from typing import Final
 
 from plusone.lab.programs import run
 from plusone.lab.servers import build
 
+SYSTEM_PATH: Final = "/usr/local/sbin:/usr/sbin"
+
 
 def program(name: str) -> str:
     """Where a program lies; its name alone if nowhere. Servers are often where only root's PATH leads."""
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin") or name
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}") or name
 
 
 def not_installed(package: str, *programs: str) -> str | None:

@@ -26,8 +26,7 @@ def missing() -> str | None:
 
 @contextmanager
 def start(*, keeps: bool, faults: frozenset[ServerFault]) -> Iterator[Started]:
-    # What is measured is meant to get warm: with the JVM's own choice of compilers.
-    with dynamodb_server(keeps=keeps, java=()) as server:
+    with dynamodb_server(keeps=keeps) as server:
         title = f"DynamoDB Local {build.version(_RECIPE)}, {'on disk' if keeps else 'in memory'}"
         yield Started(name="dynamodb", title=title, url=url_of(server), keeps=keeps, harms=to_all([server]))
 

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from plusone.lab.processes import ServerProcess, Together, all_of, free_port, until
 from plusone.lab.relays import Relay, anybody, nobody
@@ -83,9 +83,11 @@ def _failover(members: Sequence[ServerProcess]) -> Harm:
 def _partition(members: Sequence[ServerProcess], relays: Sequence[Relay]) -> Harm:
     def begin() -> str:
         alone = _leader(members)
+        # What members send one another says who they are (etcd, server/etcdserver/api/rafthttp).
+        its_own = f"X-Server-From: {int(_status(alone)['header']['member_id']):x}\r\n".encode()
         for member, relay in zip(members, relays, strict=True):
-            # Whoever calls the one that is alone is cut off, and whatever that one calls.
-            relay.admit(nobody if member is alone else lambda source: not _has_port(alone.pid, source))
+            # Whoever calls the one that is alone is cut off, and whomever that one calls.
+            relay.admit(nobody if member is alone else lambda first: its_own not in first)
         after = _elected([member for member in members if member is not alone])
         return f"the leader, {alone.name}, was cut off from the others; {after.name} was elected"
 
@@ -110,29 +112,18 @@ def _elected(members: Sequence[ServerProcess]) -> ServerProcess:
 
 
 def _leads(member: ServerProcess) -> bool:
-    request = urllib.request.Request(  # http
-        f"http://127.0.0.1:{member.port}/v3/maintenance/status", data=b"{}", method="POST"
-    )
     try:
-        with urllib.request.urlopen(request, timeout=1) as answer:  # noqa: S310  # http
-            status = json.loads(answer.read())
+        status = _status(member)
     except OSError:
         return False
     return bool(status.get("leader") == status["header"]["member_id"])
 
 
-def _has_port(process: int, port: int) -> bool:
-    """Whether a connection from this port of 127.0.0.1 is the process's (Linux: proc(5), /proc/net/tcp and fd)."""
-    local = f"0100007F:{port:04X}"
-    connections = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    sockets = {f"socket:[{fields[9]}]" for fields in connections if fields[1] == local}
-    for descriptor in Path(f"/proc/{process}/fd").iterdir():
-        try:
-            if descriptor.readlink().name in sockets:
-                return True
-        except OSError:
-            continue  # closed meanwhile
-    return False
+def _status(member: ServerProcess) -> Any:
+    url = f"http://127.0.0.1:{member.port}/v3/maintenance/status"
+    request = urllib.request.Request(url, data=b"{}", method="POST")  # http
+    with urllib.request.urlopen(request, timeout=1) as answer:  # noqa: S310  # http
+        return json.loads(answer.read())
 
 
 def url_of(*members: ServerProcess, **parameters: str | int) -> str:

@@ -28,6 +28,8 @@ from plusone.stores.registry import StoreURL
 
 __all__ = ["ClusterProxy", "RedisNode", "is_whole", "missing", "redis_cluster", "replica_of", "start", "url_of"]
 
+NODE_TIMEOUT_MS: Final = 5_000
+"""A node that stands still for less is not replaced."""
 _SLOTS: Final = 16_384
 _LOOPBACK_ADDRESSES: Final = itertools.cycle(range(2, 255))
 
@@ -38,7 +40,14 @@ class RedisNode(ServerProcess):
     def __init__(self, *options: str) -> None:
         self.bus_port = free_port()
         cluster = (
-            *("--cluster-enabled", "yes", "--cluster-port", str(self.bus_port), "--cluster-node-timeout", "5000"),
+            *(
+                "--cluster-enabled",
+                "yes",
+                "--cluster-port",
+                str(self.bus_port),
+                "--cluster-node-timeout",
+                str(NODE_TIMEOUT_MS),
+            ),
             # Nodes tell their ports only: who reaches one by another address reaches all of them by it.
             *("--cluster-preferred-endpoint-type", "unknown-endpoint"),
         )
@@ -62,6 +71,9 @@ def start(*, keeps: bool, faults: frozenset[ServerFault]) -> Iterator[Started]:
     options = durability(keeps)
     with redis_cluster(3, *options) as primaries, all_of([RedisNode(*options) for _ in primaries]) as replicas:
         nodes = [*primaries, *replicas]
+        # Nodes tell one another all they know every half of their timeout.
+        for node in nodes:
+            node.ask("CONFIG", "SET", "cluster-node-timeout", 500)
         for primary, replica in zip(primaries, replicas, strict=True):
             replica.ask("CLUSTER", "MEET", "127.0.0.1", primary.port, primary.bus_port)
         until(lambda: all(is_whole(node, len(nodes)) for node in nodes), "the nodes to know one another")
@@ -69,6 +81,8 @@ def start(*, keeps: bool, faults: frozenset[ServerFault]) -> Iterator[Started]:
             replica.ask("CLUSTER", "REPLICATE", primary.node_id)
         until(lambda: all(follows(*pair) for pair in zip(replicas, primaries, strict=True)), "the replicas to follow")
         until(lambda: all(_knows_replicas(node, len(replicas)) for node in nodes), "the nodes to know the replicas")
+        for node in nodes:
+            node.ask("CONFIG", "SET", "cluster-node-timeout", NODE_TIMEOUT_MS)
         harms = to_all(nodes)
         harms["kill"] = and_then(
             harms["kill"],
@@ -105,8 +119,8 @@ def _failover(nodes: Sequence[RedisNode]) -> Harm:
 
 
 def _knows_replicas(node: RedisNode, replicas: int) -> bool:
-    shards = node.ask("CLUSTER", "SLOTS")
-    return sum(len(shard) - 3 for shard in shards) == replicas
+    roles = [line.split()[2].split(",") for line in str(node.ask("CLUSTER", "NODES")).splitlines()]
+    return sum("slave" in role for role in roles) == replicas
 
 
 @contextmanager
