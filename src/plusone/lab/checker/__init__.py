@@ -26,7 +26,7 @@ from plusone.lab.results import Contradiction, Violation
 
 BUDGET: Final = 300_000
 """States that a search visits before it gives up, on each counter: a few seconds."""
-_SHRINKING_BUDGET: Final = 20_000
+_SHRINKING_BUDGET: Final = 50_000
 _FAILURES: Final = ("kill", "failover", "partition", "pause", "crash", "restart", "disk_full")
 """What marks may say of the servers that can make them lose what they acknowledged."""
 

@@ -7,12 +7,14 @@ set of operations that led to a value before need not be tried again. Three thin
 - A read or a rejection that fits comes next at once. It changes nothing, so whatever follows can follow it too.
 - Unknown operations that ask for the same are interchangeable, but for the time of their call: the earliest comes
   first, and what is remembered of them is how many came.
+  Whatever was tried with fewer of them need not be tried with more, which can still come.
 - What is left is remembered from the first operation on that is still left: usually a handful.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import le
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -79,7 +81,9 @@ _State: TypeAlias = tuple[int, int, tuple[int, ...], int]
 unknown ones came, and the value."""
 
 
-class _Search:
+class Search:
+    """A search among the orders of these operations; afterwards, how many states it took."""
+
     def __init__(self, entries: Sequence[Entry]) -> None:
         required = [entry for entry in entries if entry.result != UNKNOWN]
         self.required: Final = sorted(required, key=lambda entry: entry.called_ns)
@@ -94,22 +98,46 @@ class _Search:
             applied.append(applied[-1] + (entry.result == APPLIED))
         self.applied_before: Final = applied
         """How many of the first so many required operations were applied."""
+        self.spent = 0
+        self.tells_revisions: Final = any(entry.revision is not None for entry in self.required)
+        self.tried: Final[dict[tuple[int, int, int, int], list[tuple[int, ...]]]] = {}
 
-    def run(self, budget: int) -> Word:
+    def run(self, budget: int, *, fewest_first: bool = False) -> Word:
+        """Whether some order explains the answers, after at most `budget` states.
+
+        An order that exists is mostly found soonest by letting come what may. That none exists shows soonest by trying
+        orders with few unknown operations first, which rule out those with more.
+        """
         start: _State = (0, 0, (0,) * len(self.groups), 0)
-        stack, seen = [start], {start}
-        while stack:
-            budget -= 1
-            if budget < 0:
+        # With `fewest_first` a stack for each number of unknown operations that have come; else one for all.
+        stacks: list[list[_State]] = [[start]]
+        while stacks:
+            if not stacks[0]:
+                stacks.pop(0)
+                continue
+            if self.spent >= budget:
                 return "undecided"
-            state = self._absorb(stack.pop())
+            self.spent += 1
+            before = stacks[0].pop()
+            state = self._absorb(before)
             if state[0] == len(self.required):
                 return "legal"
             for following in self._following(state):
-                if following not in seen:
-                    seen.add(following)
-                    stack.append(following)
+                if self._is_new(following):
+                    costs = fewest_first and following[2] != before[2]
+                    if costs and len(stacks) == 1:
+                        stacks.append([])
+                    stacks[costs].append(following)
         return "illegal"
+
+    def _is_new(self, state: _State) -> bool:
+        """Whether it was not tried before, not even with fewer of the unknown operations: those can still come."""
+        base, mask, used, value = state
+        tried = self.tried.setdefault((base, mask, value, sum(used) if self.tells_revisions else 0), [])
+        if any(all(map(le, fewer, used)) for fewer in tried):
+            return False
+        tried.append(used)
+        return True
 
     def _window(self, base: int, mask: int) -> tuple[list[int], int]:
         """Which required operations may come next, and by when one that may has to be called."""
@@ -175,6 +203,8 @@ class _Search:
 
     def _revision(self, state: _State) -> int:
         """How many operations were applied on the way to this state."""
+        if not self.tells_revisions:
+            return 0
         base, mask, used, _ = state
         count = self.applied_before[base] + sum(used)
         number = base
@@ -187,4 +217,4 @@ class _Search:
 
 def search(entries: Sequence[Entry], budget: int) -> Word:
     """Whether some order explains these answers, after at most `budget` states."""
-    return _Search(entries).run(budget)
+    return Search(entries).run(budget)
