@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import ssl
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +21,7 @@ from plusone.stores.dynamodb import table
 from plusone.stores.protocol import Answer
 from tests.conformance.harness import add, apply, asynchronous, opened, state, with_tokens
 from tests.servers.dynamodb import own_table, skip_without_dynamodb, store_at, wire
+from tests.servers.tls_relay import tls_relay
 
 skip_without_dynamodb(own=True)
 
@@ -205,49 +203,12 @@ async def test_the_store_is_open_or_says_so(url: str) -> None:
 # TLS.
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed: apt-get install openssl")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *files],
-        check=True,
-        capture_output=True,
-    )
-    return key, certificate
-
-
-@asynccontextmanager
-async def behind_tls(server: ServerProcess, certificate: tuple[Path, Path]) -> AsyncIterator[int]:
-    """A port where the server is reached over TLS, of which DynamoDB Local itself has none."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate[1], certificate[0])
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65_536):
-                writer.write(data)
-        finally:
-            writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        behind = await asyncio.open_connection("127.0.0.1", server.port)
-        await asyncio.gather(pump(reader, behind[1]), pump(behind[0], writer), return_exceptions=True)
-
-    front = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    async with front:
-        yield front.sockets[0].getsockname()[1]
-
-
 @asynchronous
 async def test_tls_takes_the_certificate_that_is_trusted_and_named_so(
     server: ServerProcess, certificate: tuple[Path, Path]
 ) -> None:
-    async with behind_tls(server, certificate) as port:
-        base = f"dynamodb://k:s@over-tls?region=eu-central-1&endpoint=https://localhost:{port}"
+    with tls_relay(server.port, *certificate) as relay:
+        base = f"dynamodb://k:s@over-tls?region=eu-central-1&endpoint=https://localhost:{relay.port}"
         async with opened(store_at(f"{base}&ca_file={certificate[1]}")) as store:
             assert await apply(store, add(1)) == Answer("applied", 0, 0, False)
         for url in (base.replace("localhost", "127.0.0.1") + f"&ca_file={certificate[1]}", base):
