@@ -17,6 +17,7 @@ from plusone.errors import OutcomeUnknown, PlusoneError, StoreUnavailable
 from plusone.stores import paging
 from plusone.stores.mysql import answers, schema
 from plusone.stores.mysql.connections import Connections, Rows
+from plusone.stores.mysql.server import ask, warn_of_durability
 from plusone.stores.mysql.settings import Settings
 from plusone.stores.mysql.statements import (
     NOW,
@@ -48,7 +49,6 @@ _READ: Final = sql("read.sql").replace("{now}", NOW)
 _LIST: Final = sql("list.sql").replace("{now}", NOW)
 _CHECK: Final = sql("check.sql")
 _PRUNE: Final = sql("prune.sql")
-_DURABILITY: Final = sql("durability.sql")
 _FIND_TOKENS: Final = filled(sql("find_expired_tokens.sql"), now=NOW, limit=SWEEP_ROWS)
 _FIND_DEAD: Final = filled(sql("find_dead.sql"), now=NOW, limit=SWEEP_ROWS, kept_ms=DEAD_KEPT_MS)
 _SWEEP_TOKENS: Final = sql("sweep_tokens.sql").replace("{now}", NOW)
@@ -119,7 +119,7 @@ class MySQLStore:
             return
         try:
             await schema.make(self.server, await schema.missing(self.server, self._title))
-            await self._warn_of_durability()
+            warn_of_durability(await ask(self.server))
         except BaseException:
             # Nobody closes what never was open.
             await self.server.close()
@@ -239,14 +239,6 @@ class MySQLStore:
                 await self.server.exchange([filled(_SWEEP_COUNTERS, counters=counters)])
         return False
 
-    async def _warn_of_durability(self) -> None:
-        [[[flush]]] = await self.server.exchange([_DURABILITY])
-        if str(flush) != "1":
-            _log.warning(
-                "innodb_flush_log_at_trx_commit is %s: the server acknowledges what a crash may take; set it to 1",
-                flush,
-            )
-
 
 class MariaDBStore(MySQLStore):
     """`mariadb://user:password@host:port/database`, with the parameters of `mysql://`."""
@@ -272,9 +264,6 @@ class TiDBStore(MySQLStore):
         tested_on="TiDB (master of November 2025), embedded storage; a cluster was not run",
     )
     SESSION = (*MySQLStore.SESSION, *statements("session_tidb.sql"))
-
-    async def _warn_of_durability(self) -> None:
-        """It has none of InnoDB's settings, but their names."""
 
 
 def _portions(batch: Sequence[GuardedAdd]) -> Sequence[Sequence[GuardedAdd]]:

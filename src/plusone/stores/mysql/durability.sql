@@ -1,1 +1,0 @@
-SELECT @@GLOBAL.innodb_flush_log_at_trx_commit
