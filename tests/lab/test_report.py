@@ -178,6 +178,15 @@ def test_when_all_held_the_head_is_one_line() -> None:
     ]
 
 
+def test_a_few_ways_of_counting_are_named() -> None:
+    wrong = verification("redis-incrby", contradictions=(contradiction("phantom increment"),))
+    found = summarized([Run("a", wrong), Run("b", verification("redis-lua"))])
+    assert [line.text for line in found.lines] == [
+        "redis-incrby on redis counted wrong: phantom increment 1.",
+        "1 of 2 other ways of counting held: redis-lua on redis.",
+    ]
+
+
 def test_other_ways_of_counting_that_hold_are_named() -> None:
     found = summarized([Run("a", verification("etcd-put", "etcd")), Run("b", verification("redis-lua"))])
     assert [line.text for line in found.lines] == [

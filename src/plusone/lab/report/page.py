@@ -27,6 +27,7 @@ _FILTERS: Final = {
         "duration",
         "figure",
         "moment",
+        "named",
         "plain",
         "printable",
     )

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from plusone.lab.report.summary import OURS, column_cell, latency_cell, place
-from plusone.lab.report.wording import duration, figure, plain
+from plusone.lab.report.wording import duration, figure, named, plain
 from plusone.lab.results import Column, FaultMark, Moment, Verification
 
 _COLOURS: Final = {
@@ -251,7 +251,7 @@ def _bars(axes: Axes, faults: dict[str, list[FaultMark]], seconds: float) -> Non
     above = axes.figure.axes[1]
     above.set_xlim(axes.get_xlim())
     above.set_ylim(len(faults) - 0.5, -0.5)
-    above.set_yticks(range(len(faults)), [_short(fault) for fault in faults])
+    above.set_yticks(range(len(faults)), [_short(named(fault)) for fault in faults])
     above.tick_params(axis="both", length=0, labelbottom=False)
     for spine in above.spines.values():
         spine.set_visible(False)

@@ -41,6 +41,8 @@ WORDS: Final[dict[Word, Sign]] = {
 }
 OURS: Final = ("plusone", "service")
 """The subjects that are this project, first in every table."""
+_NAMED_MAX: Final = 3
+"""Other ways of counting that the head names one by one."""
 _KINDS_MAX: Final = 4
 """Kinds of contradictions that a table's cell names."""
 
@@ -263,7 +265,8 @@ def _about_others(others: Sequence[Checked]) -> Iterable[Line]:
     if wrong:
         kinds = Counter(kind for each in wrong for kind in {found.kind for found in each.result.contradictions})
         found = ", ".join(f"{kind} {kinds[kind]}" for kind in VIOLATIONS if kinds[kind])
-        text = f"{len(wrong)} of {total} counted wrong"
+        names = listed([f"{each.result.subject} on {each.result.store}" for each in wrong])
+        text = f"{names if len(others) <= _NAMED_MAX else f'{len(wrong)} of {total}'} counted wrong"
         yield Line(STANDINGS["wrong"], f"{text}: {found}." if found else f"{text}.")
     if held:
         names = listed([f"{each.result.subject} on {each.result.store}" for each in held])

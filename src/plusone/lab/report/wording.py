@@ -68,6 +68,11 @@ def listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
 
 
+def named(fault: str) -> str:
+    """A fault as people say it: `cut after request`."""
+    return printable(fault).replace("_", " ")
+
+
 def plain(text: str) -> str:
     """A title without the marks of code, and without what cannot be shown in XML."""
     return printable(text).replace("`", "")
