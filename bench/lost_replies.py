@@ -72,12 +72,12 @@ async def measure(plain: Plain, url: str) -> Line:
     name = f"lost-replies-{random.randrange(10**9)}"
     callers = 1 if plain.name in ALONE else CALLERS
     theirs, ours = LosingReplies(url, LOST, 1), LosingReplies(url, LOST if callers == 1 else LOST_OF_OURS, 1)
-    async with theirs.proxies as proxy, plain.connect(proxy.url) as client:
+    async with theirs.proxies as proxy, plain.subject.connect(proxy.url) as client:
         theirs.begun = True
-        plain_errors = await _count(lambda: client.increment(name), callers)
+        plain_errors = await _count(lambda: client.increment(name, None), callers)
         theirs.begun = False
-    async with plain.connect(url) as client:
-        plain_value = await client.read(name)
+    async with plain.subject.connect(url) as client:
+        plain_value = (await client.read(name)).value or 0
     async with ours.proxies as proxy, plusone.open(proxy.url, timeout=60) as counters:
         ours.begun = True
         our_errors = await _count(lambda: counters.increment(name), callers)

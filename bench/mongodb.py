@@ -3,37 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
-from urllib.parse import urlsplit
-
-from pymongo import AsyncMongoClient, ReturnDocument
+from collections.abc import Iterator
 
 from bench import servers
-from bench.plain import CALLERS, Plain
+from bench.plain import Plain
 from plusone.lab.servers import mongo
-
-
-class _PyMongo:
-    def __init__(self, client: AsyncMongoClient[dict[str, Any]]) -> None:
-        self._plain = client["plusone"]["plain"]
-
-    async def increment(self, name: str) -> object:
-        return await self._plain.find_one_and_update(
-            {"_id": name}, {"$inc": {"value": 1}}, upsert=True, return_document=ReturnDocument.AFTER
-        )
-
-    async def read(self, name: str) -> int:
-        found = await self._plain.find_one({"_id": name})
-        return 0 if found is None else int(found["value"])
-
-
-@contextlib.asynccontextmanager
-async def _connect(url: str) -> AsyncIterator[_PyMongo]:
-    parts = urlsplit(url)
-    client: AsyncMongoClient[dict[str, Any]]
-    async with AsyncMongoClient(parts.hostname, parts.port, maxPoolSize=CALLERS, w="majority", journal=True) as client:
-        yield _PyMongo(client)
+from plusone.lab.subjects.mongodb import INC
 
 
 @contextlib.contextmanager
@@ -49,5 +24,5 @@ PLAIN = Plain(
     "mongo-java-server, every write in its file",
     "PyMongo `find_one_and_update` with `$inc`",
     _server,
-    _connect,
+    INC,
 )

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Protocol
+from contextlib import AbstractContextManager
 
 import msgspec
 
@@ -17,16 +16,9 @@ import plusone
 from bench.callers import rate, spread_names, touch_all
 from bench.measure import Pair
 from plusone.lab.load import event_loop
+from plusone.lab.subjects.protocol import Subject
 
 CALLERS = 256
-
-
-class Client(Protocol):
-    """The driver, connected, with its own defaults."""
-
-    async def increment(self, name: str) -> object: ...
-
-    async def read(self, name: str) -> int: ...
 
 
 class Plain(msgspec.Struct, frozen=True):
@@ -39,8 +31,8 @@ class Plain(msgspec.Struct, frozen=True):
     """The increment in a few words."""
     server: Callable[[], AbstractContextManager[str]]
     """Starts the server; gives the store URL of an empty place on it. Raises `bench.servers.Missing`."""
-    connect: Callable[[str], AbstractAsyncContextManager[Client]]
-    """A client for as many callers as ask, at the host and port that a store URL names."""
+    subject: Subject
+    """The increment itself, as the lab knows it."""
 
 
 @contextlib.contextmanager
@@ -58,16 +50,16 @@ def opened(runner: asyncio.Runner, url: str) -> Iterator[plusone.Counters]:
 def against(plain: Plain, *, spread: bool) -> Iterator[Pair]:
     """256 callers, each awaiting one increment after the other, on either side; one hot counter or 5,000."""
     with plain.server() as url, event_loop(fast=True) as runner, opened(runner, url) as counters:
-        connection = plain.connect(url)
+        connection = plain.subject.connect(url)
         client = runner.run(connection.__aenter__())
         ours, theirs = (spread_names(), spread_names()) if spread else (lambda: "votes", lambda: "votes-plain")
         if spread:
             touch_all(runner, CALLERS, counters.increment)
-            touch_all(runner, CALLERS, client.increment)
+            touch_all(runner, CALLERS, lambda name: client.increment(name, None))
         try:
             yield Pair(
                 rate(runner, CALLERS, lambda: counters.increment(ours())),
-                rate(runner, CALLERS, lambda: client.increment(theirs())),
+                rate(runner, CALLERS, lambda: client.increment(theirs(), None)),
             )
         finally:
             runner.run(connection.__aexit__(None, None, None))

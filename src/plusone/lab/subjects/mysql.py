@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -24,7 +25,9 @@ class _Counter:
     async def create(self) -> None:
         columns = "name VARCHAR(255) CHARACTER SET ascii NOT NULL PRIMARY KEY, value BIGINT NOT NULL"
         async with self._cursor() as cursor:
-            await cursor.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({columns})")
+            # The driver logs a warning for a table that exists.
+            if not await cursor.execute("SHOW TABLES LIKE %s", (self._table,)):
+                await cursor.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({columns})")
 
     async def read(self, name: str) -> Counted:
         async with self._cursor() as cursor:
@@ -32,12 +35,17 @@ class _Counter:
 
     async def remove(self, names: Sequence[str]) -> None:
         async with self._cursor() as cursor:
-            await cursor.execute(f"DROP TABLE IF EXISTS {self._table}")
+            await cursor.execute(f"DROP TABLE {self._table}")
 
     @contextlib.asynccontextmanager
     async def _cursor(self) -> AsyncIterator[Any]:
         async with self._pool.acquire() as connection, connection.cursor() as cursor:
-            yield cursor
+            try:
+                yield cursor
+            except asyncio.CancelledError:
+                # Else whoever gets it next would read the answer that this one did not wait for.
+                connection.close()
+                raise
 
     async def _select(self, cursor: Any, name: str) -> int | None:
         await cursor.execute(f"SELECT value FROM {self._table} WHERE name = %s", (name,))  # noqa: S608
@@ -101,7 +109,7 @@ async def _pool(url: str) -> AsyncIterator[Any]:
     try:
         yield pool
     finally:
-        pool.close()
+        pool.terminate()
         await pool.wait_closed()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
@@ -11,6 +12,7 @@ from plusone.stores.registry import StoreURL
 
 _SCHEMES: Final = frozenset({"postgresql", "postgres"})
 _CONNECTIONS: Final = 32
+_CLOSES_SECONDS: Final = 5.0
 
 
 class _Counter:
@@ -72,10 +74,17 @@ def _with(kind: type[_Upsert] | type[_SelectThenUpdate]) -> Connect:
             for name, value in settings.arguments(settings.host, settings.port).items()
             if name in ("host", "port", "database", "user", "password", "ssl")
         }
-        async with asyncpg.create_pool(min_size=1, max_size=_CONNECTIONS, **arguments) as pool:
+        pool = await asyncpg.create_pool(min_size=1, max_size=_CONNECTIONS, **arguments)
+        try:
             counter = kind(pool, place)
             await counter.create()
             yield counter
+        finally:
+            try:
+                await asyncio.wait_for(pool.close(), _CLOSES_SECONDS)
+            except TimeoutError:
+                # A connection that leads nowhere is waited for without end.
+                pool.terminate()
 
     return connect
 
