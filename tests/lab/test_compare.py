@@ -150,8 +150,8 @@ def test_a_load_that_is_too_much_is_told() -> None:
     assert cell.latency.unsent >= 340
     [note] = [note for note in noted(found, "planted") if "too much" in note]
     assert note == (
-        f"the open loop was too much with 4 at once on 1 counter: {cell.latency.unsent} operations were never sent,"
-        " and its latencies are those of a queue."
+        f"the open loop was too much with 4 at once on 1 counter: {cell.latency.unsent} of its operations were"
+        " never sent, and its latencies are those of a queue."
     )
 
 

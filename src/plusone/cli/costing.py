@@ -32,9 +32,7 @@ def cost(
     processes: Annotated[int, typer.Option(help="Processes that count; each has batches of its own.")] = 1,
     sessions: Annotated[
         int,
-        typer.Option(
-            help="Writers that a counter's record remembers: processes, those before a restart included."
-        ),
+        typer.Option(help="Writers that a counter's record remembers: processes, those before a restart included."),
     ] = 32,
     machine: Annotated[
         float | None, typer.Option(help="Dollars a month of the machines that a datastore of your own runs on.")

@@ -168,8 +168,8 @@ class Measuring:
             unsent = sum(latency.unsent for _, latency in over)
             self._note(
                 each.subject,
-                f"the open loop was too much {_where([cell for cell, _ in over])}: {unsent:,} operations were never"
-                " sent, and its latencies are those of a queue",
+                f"the open loop was too much {_where([cell for cell, _ in over])}: {unsent:,} of its operations"
+                " were never sent, and its latencies are those of a queue",
             )
         if late := [(cell, latency) for cell, latency in timed if latency.lag_p99_us > LAG_SHARE * latency.p99_us]:
             worst = max(latency.lag_p99_us for _, latency in late) / 1_000
