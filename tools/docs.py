@@ -160,6 +160,12 @@ def lost_replies_table() -> str:
     return lost_replies.markdown(measured)
 
 
+def lab_region() -> str:
+    from tools.lab import region  # the lab's libraries take long to import, and one document in five needs them
+
+    return region()
+
+
 def speed_table() -> str:
     return markdown(msgspec.json.decode((ROOT / "docs/bench.json").read_bytes(), type=Report))
 
@@ -175,7 +181,12 @@ def one_scheme_per_store() -> list[str]:
 
 
 GENERATED: Final[dict[str, dict[str, Callable[[], str]]]] = {
-    "README.md": {"guarantees": guarantee_table, "lost-replies": lost_replies_table, "speed": speed_table},
+    "README.md": {
+        "guarantees": guarantee_table,
+        "lab": lab_region,
+        "lost-replies": lost_replies_table,
+        "speed": speed_table,
+    },
     "docs/cli.md": {"exit-codes": exit_code_table, "commands": cli_reference},
     "docs/datastores.md": {f"promises-{scheme}": partial(promise_table, scheme) for scheme in one_scheme_per_store()},
     "docs/configuration.md": {"settings": settings_table},

@@ -258,9 +258,16 @@ def region() -> str:
         return "Not run yet: `make lab`."
     summary = summarized(runs)
     head = "\n".join(f"- {line.sign.symbol} {line.text}" for line in summary.lines)
-    drawing = REPORT / "throughput-1.svg"
-    plot = f"\n\n![Increments per second of one counter, on every datastore]({drawing})" if summary.comparisons else ""
-    return f"{head}\n\n{main_table(runs)}{plot}"
+    pictures = {
+        "throughput-1.svg": "Increments per second of one counter, on every datastore",
+        "report.png": "The head of the report",
+    }
+    shown = [
+        f"[![{said}]({REPORT / name})]({REPORT / 'index.html'})"
+        for name, said in pictures.items()
+        if (ROOT / REPORT / name).exists()
+    ]
+    return "\n\n".join([head, main_table(runs), *shown])
 
 
 if __name__ == "__main__":

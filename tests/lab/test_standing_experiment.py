@@ -103,3 +103,22 @@ def test_a_weakness_of_others_is_unexpected_unless_it_is_known() -> None:
         "redis-incrby on redis: none of its weaknesses was found (phantom increment)"
     ]
     assert lab.unexpected(none, whole=False) == []
+
+
+def test_the_readme_shows_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "ROOT", tmp_path)
+    assert lab.region() == "Not run yet: `make lab`."
+    file = tmp_path / "docs" / "report" / "runs" / "redis" / "plusone.json"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(msgspec.json.encode(verification()))
+    (tmp_path / "docs" / "report" / "report.png").touch()
+    assert lab.region().splitlines() == [
+        "- ✓ plusone held every promise that it claims and that was tested, in 1 run on 1 datastore: 14,203 operations,"
+        " 144 faults.",
+        "",
+        "| datastore | plusone |",
+        "| --- | --- |",
+        "| Redis 7.0.15, every write flushed | ✓ held |",
+        "",
+        "[![The head of the report](docs/report/report.png)](docs/report/index.html)",
+    ]
