@@ -253,12 +253,32 @@ def test_eviction_is_warned_of(
         asyncio.run(open_and_close(url))
     finally:
         direct.config_set("maxmemory-policy", "noeviction")
-    [record] = [record for record in caplog.records if record.name == "plusone.redis"]
-    assert record.levelname == "WARNING"
-    assert f"{policy}: when memory is short Redis drops {lost};" in record.getMessage()
-    caplog.clear()
-    asyncio.run(open_and_close(url))
-    assert caplog.records == []
+    _, warning = warnings(caplog)
+    assert warning.startswith(f"maxmemory-policy is {policy}: when memory is short Redis drops {lost};")
+
+
+def test_a_server_without_an_append_only_file_is_warned_of(
+    url: str, direct: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A snapshot now and then keeps less than every acknowledged count, and says so too."""
+    for save in ("", "3600 1"):
+        direct.config_set("save", save)
+        asyncio.run(open_and_close(url))
+        [warning] = warnings(caplog)
+        assert warning.startswith("appendonly is no: a crash of Redis takes what it acknowledged since its last")
+        assert warning.endswith("set appendonly yes")
+        caplog.clear()
+    direct.config_set("save", "")
+    with redis_server("--appendonly", "yes") as keeping:
+        asyncio.run(open_and_close(url_of(keeping)))
+    assert warnings(caplog) == []
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the store warned of."""
+    found = [record for record in caplog.records if record.name == "plusone.redis"]
+    assert all(record.levelname == "WARNING" for record in found)
+    return [record.getMessage() for record in found]
 
 
 async def open_and_close(url: str) -> None:

@@ -186,6 +186,7 @@ async def test_what_is_no_counter_fails_alone(
     """CorruptRecord for that counter, which stays as it is; the others of the call are applied, and are listed."""
     bad = f"{prefix_of(url)}{{default/bad}}"
     async with opened(store_at(url)) as store:
+        caplog.clear()
         if shape == "string":
             direct.set(bad, "5")
         elif shape == "foreign hash":

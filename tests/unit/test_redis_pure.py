@@ -18,7 +18,7 @@ from redis.asyncio import SSLConnection
 
 from plusone.errors import ConfigurationError, OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
 from plusone.stores.redis.errors import BY_CLASS, BY_CODE, WHAT_TO_DO, translate, while_connecting
-from plusone.stores.redis.info import check_version, fact, parse_info, warn_of_eviction
+from plusone.stores.redis.info import check_version, fact, parse_info, warn_of_losses
 from plusone.stores.redis.keys import counter_key, counter_of, pattern, token_key
 from plusone.stores.redis.settings import Settings
 from plusone.stores.registry import StoreURL
@@ -291,8 +291,8 @@ def test_an_info_that_fails_is_definite(reply: Exception, ours: type[PlusoneErro
 
 
 def test_a_policy_that_info_does_not_tell_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    """It stops nobody from counting; who runs the server should see to it."""
-    warn_of_eviction({})
+    """It stops nobody from counting; who runs the server should see to it. Of several nodes it is said once."""
+    warn_of_losses([{}, {}])
     [record] = caplog.records
     assert record.levelname == "WARNING"
     assert "maxmemory_policy" in record.getMessage()

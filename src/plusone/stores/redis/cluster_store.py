@@ -16,7 +16,7 @@ from plusone.stores.redis import listing
 from plusone.stores.redis.cluster import Call, Cluster
 from plusone.stores.redis.connections import command
 from plusone.stores.redis.errors import translate
-from plusone.stores.redis.info import check_version, fact, parse_info, warn_of_eviction
+from plusone.stores.redis.info import check_version, fact, parse_info, warn_of_losses
 from plusone.stores.redis.keys import counter_key
 from plusone.stores.redis.packing import pack_call, unpack_answers
 from plusone.stores.redis.replies import definite, milliseconds, record, sound, with_replicas
@@ -67,18 +67,23 @@ class RedisClusterStore:
         return ()
 
     async def open(self) -> None:
-        """Raises `StoreRefused` for nodes that are too old, and `StoreUnavailable` if there is none."""
+        """Raises `StoreRefused` for nodes that are too old, and `StoreUnavailable` if there is none.
+
+        Warns of nodes that may lose what they acknowledged.
+        """
         if self._opened:
             return
         try:
             found = await self._ask_primaries(command("INFO") + command("SCRIPT", "LOAD", SCRIPT), 2)
+            nodes: list[Mapping[str, str]] = []
             for replies in found.values():
                 if isinstance(replies, PlusoneError):
                     continue  # a node that is away keeps nobody from counting on the others
                 facts = parse_info(replies[0])
                 check_version(facts)
                 definite(replies[1])
-                warn_of_eviction(facts)
+                nodes.append(facts)
+            warn_of_losses(nodes)
         except BaseException:
             await self.cluster.close()
             raise

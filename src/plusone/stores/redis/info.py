@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from plusone.errors import StoreRefused
@@ -50,11 +50,21 @@ def check_mode(facts: Mapping[str, str]) -> None:
         raise StoreRefused(f"Redis: the server is {what}; let the store URL begin with redis+{mode}://")
 
 
-def warn_of_eviction(facts: Mapping[str, str]) -> None:
-    """Log what the server drops when memory is short, or that it does not tell."""
+def warn_of_losses(servers: Iterable[Mapping[str, str]]) -> None:
+    """Log what these servers lose of what they acknowledge, or do not tell; what several have in common, once."""
+    for warning in dict.fromkeys(warning for facts in servers for warning in _losses(facts)):
+        _log.warning(warning)
+
+
+def _losses(facts: Mapping[str, str]) -> Iterator[str]:
+    if facts.get("aof_enabled") == "0":
+        yield (
+            "appendonly is no: a crash of Redis takes what it acknowledged since its last snapshot, or all, where"
+            " there are none (save); set appendonly yes"
+        )
     policy = facts.get("maxmemory_policy")
     if policy is None:
-        _log.warning("INFO says no maxmemory_policy: see that it is noeviction, else Redis may drop counters")
+        yield "INFO says no maxmemory_policy: see that it is noeviction, else Redis may drop counters"
     elif policy != "noeviction":
         lost = "counters" if policy.startswith("allkeys") else "tokens and counters with a ttl"
-        _log.warning("maxmemory-policy is %s: when memory is short Redis drops %s; set noeviction", policy, lost)
+        yield f"maxmemory-policy is {policy}: when memory is short Redis drops {lost}; set noeviction"

@@ -21,7 +21,7 @@ from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
 from plusone.stores.redis import listing
 from plusone.stores.redis.connections import Connections, command
 from plusone.stores.redis.errors import no_answer, translate
-from plusone.stores.redis.info import check_mode, check_version, fact, parse_info, warn_of_eviction
+from plusone.stores.redis.info import check_mode, check_version, fact, parse_info, warn_of_losses
 from plusone.stores.redis.keys import counter_key
 from plusone.stores.redis.packing import pack_call, unpack_answers
 from plusone.stores.redis.replies import definite, milliseconds, record, sound, with_replicas
@@ -76,7 +76,7 @@ class RedisStore:
         return ()
 
     async def open(self) -> None:
-        """Raises `StoreRefused` for a server that is too old; warns of one that may drop keys for want of memory."""
+        """Raises `StoreRefused` for a server that is too old; warns of one that may lose what it acknowledged."""
         if self._opened:
             return
         try:
@@ -97,7 +97,7 @@ class RedisStore:
         check_version(facts)
         check_mode(facts)
         definite(loaded)
-        warn_of_eviction(facts)
+        warn_of_losses([facts])
 
     async def apply(self, batch: Sequence[GuardedAdd]) -> Sequence[Answer | PlusoneError]:
         if not batch:
