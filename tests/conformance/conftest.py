@@ -10,7 +10,7 @@ _MODULES = ("harness", "steps", "records", "tokens", "names", "facade", "facade_
 pytest.register_assert_rewrite(*(f"tests.conformance.{module}" for module in _MODULES))
 
 from plusone.clock import Clock  # noqa: E402
-from plusone.lab.proxy import Proxy  # noqa: E402
+from plusone.lab import proxies  # noqa: E402
 from plusone.stores.protocol import Store  # noqa: E402
 from plusone.stores.registry import make_store  # noqa: E402
 from tests.conformance.faults import Proxied  # noqa: E402
@@ -33,7 +33,7 @@ def new_store(store_url: str) -> NewStore:
 
 @pytest.fixture
 def proxied() -> Proxied:
-    return Proxy
+    return proxies.proxied
 
 
 @pytest.hookimpl(wrapper=True)

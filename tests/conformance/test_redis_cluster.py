@@ -9,9 +9,9 @@ import pytest
 pytest.importorskip("redis")
 
 from plusone.lab.processes import Together
-from plusone.lab.servers.redis_cluster import ClusterProxy, redis_cluster, url_of
+from plusone.lab.servers.redis_cluster import redis_cluster, url_of
 from tests.conformance.crashes import Crashing, CrashSuite
-from tests.conformance.faults import FaultSuite, IsApply, Proxied
+from tests.conformance.faults import FaultSuite, IsApply
 from tests.conformance.suite import ConformanceSuite
 from tests.servers.redis import HAS_REDIS_SERVER, skip_without_redis
 from tests.servers.redis_cluster import USERS_URL, own_prefix, shared_url
@@ -28,11 +28,6 @@ def cluster() -> Iterator[str]:
 @pytest.fixture
 def is_apply() -> IsApply:
     return lambda request: b"EVALSHA" in request[:64]
-
-
-@pytest.fixture
-def proxied() -> Proxied:
-    return ClusterProxy
 
 
 class TestRedisCluster(ConformanceSuite, FaultSuite):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager
-from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
 
-from plusone.lab.faults import Event, Faults
 from plusone.lab.processes import ServerProcess, all_of, free_port, until
-from plusone.lab.proxy import Proxy
 from plusone.lab.servers.available import with_parameters
 from plusone.lab.servers.redis import (
     answers,
@@ -24,14 +20,12 @@ from plusone.lab.servers.redis import (
     version,
 )
 from plusone.lab.servers.started import Harm, ServerFault, Started, and_then, to_all
-from plusone.stores.registry import StoreURL
 
-__all__ = ["ClusterProxy", "RedisNode", "is_whole", "missing", "redis_cluster", "replica_of", "start", "url_of"]
+__all__ = ["RedisNode", "is_whole", "missing", "redis_cluster", "replica_of", "start", "url_of"]
 
 NODE_TIMEOUT_MS: Final = 5_000
 """A node that stands still for less is not replaced."""
 _SLOTS: Final = 16_384
-_LOOPBACK_ADDRESSES: Final = itertools.cycle(range(2, 255))
 
 
 class RedisNode(ServerProcess):
@@ -163,38 +157,3 @@ def is_whole(node: RedisNode, nodes: int) -> bool:
 def url_of(nodes: Sequence[RedisNode], **parameters: str | int) -> str:
     hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
     return with_parameters(f"redis+cluster://{hosts}", parameters)
-
-
-class ClusterProxy:
-    """Every node of a cluster by way of a proxy, all with the same faults and one count of them.
-
-    The proxies have the nodes' own ports, on an address of loopback that nobody else has: what the nodes tell of
-    themselves, which is their ports, leads to the proxies again.
-    """
-
-    def __init__(self, target: str, faults: Faults) -> None:
-        parts = urlsplit(target)
-        self._host = f"127.0.0.{next(_LOOPBACK_ADDRESSES)}"
-        nodes = StoreURL.parse(target).hosts(6_379)
-        self._proxies = [Proxy(f"redis://{host}:{port}", faults, listen=(self._host, port)) for host, port in nodes]
-        self.counts: Counter[Event] = Counter()
-        for proxy in self._proxies:
-            proxy.counts = self.counts
-        self.url = parts._replace(netloc=",".join(f"{self._host}:{port}" for _, port in nodes)).geturl()
-
-    @property
-    def in_flight(self) -> int:
-        return sum(proxy.in_flight for proxy in self._proxies)
-
-    def deliver(self) -> None:
-        for proxy in self._proxies:
-            proxy.deliver()
-
-    async def __aenter__(self) -> Self:
-        self._stack = AsyncExitStack()
-        for proxy in self._proxies:
-            await self._stack.enter_async_context(proxy)
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._stack.aclose()

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, Self
-from urllib.parse import urlsplit
+from typing import Final
 
 import msgspec
 
-from plusone.lab.faults import Faults
 from plusone.lab.processes import ServerProcess, all_of, until
 from plusone.lab.programs import ServerFailed
-from plusone.lab.proxy import Proxy
 from plusone.lab.servers.available import with_parameters
 from plusone.lab.servers.redis import (
     answers,
@@ -26,12 +21,11 @@ from plusone.lab.servers.redis import (
     missing,
     reaches,
     server_command,
-    url_of,
     version,
 )
 from plusone.lab.servers.started import Harm, ServerFault, Started, and_then, to_all
 
-__all__ = ["PRIMARY_NAME", "SentinelProxy", "SentinelSet", "missing", "sentinel_set", "start"]
+__all__ = ["PRIMARY_NAME", "SentinelSet", "missing", "sentinel_set", "start"]
 
 _DOWN_AFTER_MS: Final = 5_000
 """A server of the lab's that stands still for less is not replaced."""
@@ -127,37 +121,6 @@ def _failover(watched: SentinelSet) -> Harm:
         until(lambda: watched.is_whole, "the old primary to follow")
 
     return Harm(begin, end)
-
-
-class SentinelProxy:
-    """A primary without replicas by way of a proxy, which its one sentinel is told to watch under another name.
-
-    Replicas would be told by the sentinel to follow the proxy.
-    """
-
-    def __init__(self, watched: SentinelSet, target: str, faults: Faults) -> None:
-        [self._sentinel] = watched.sentinels
-        self._name = f"proxied-{secrets.token_hex(4)}"
-        self._proxy = Proxy(url_of(watched.primary), faults)
-        self.counts = self._proxy.counts
-        self.url = urlsplit(target)._replace(path=f"/{self._name}/0").geturl()
-
-    @property
-    def in_flight(self) -> int:
-        return self._proxy.in_flight
-
-    def deliver(self) -> None:
-        self._proxy.deliver()
-
-    async def __aenter__(self) -> Self:
-        await self._proxy.__aenter__()
-        monitor = ("SENTINEL", "MONITOR", self._name, "127.0.0.1", self._proxy.port, 1)
-        await asyncio.to_thread(ask, self._sentinel, *monitor)
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await asyncio.to_thread(ask, self._sentinel, "SENTINEL", "REMOVE", self._name)
-        await self._proxy.__aexit__(None, None, None)
 
 
 def _server(primary_port: int | None, options: Sequence[str]) -> ServerProcess:
