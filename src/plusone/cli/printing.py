@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 EXIT_CODES: Final = {
     0: "done",
-    1: "an unexpected failure: a defect, or the output could not be written; it may have been counted",
+    1: "an unexpected failure: a defect, or the output could not be written; it may have been counted."
+    " Of `verify`: a promise that is claimed did not hold",
     2: "the command, the request or a setting is wrong; not counted",
     3: "not counted: the datastore was out of reach or refused, or the deadline came before the operation was sent",
     4: "outcome unknown: it may have been counted; the same command with the same `--token` finds out",

@@ -40,7 +40,7 @@ def verify(
     ] = None,
     faults: Annotated[
         str | None,
-        typer.Option(help="Some of replies, partition, kill, pause, failover; none. Without it, all that can be had."),
+        typer.Option(help="Some of replies, partition, kill, pause, failover, disk_full; or none. Else all to be had."),
     ] = None,
     seconds: Annotated[float, typer.Option(help="Seconds of counting, over all faults; 1 to 86,400.")] = 60.0,
     seed: Annotated[int | None, typer.Option(help="Repeats a run's random choices.")] = None,
