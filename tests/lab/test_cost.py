@@ -25,7 +25,7 @@ from plusone.lab.cost import (
     load_prices,
     price_of,
 )
-from plusone.stores import sessions
+from plusone.stores.dynamodb.store import DynamoDBStore
 from plusone.stores.registry import STORES
 
 PRICES = load_prices()
@@ -137,8 +137,8 @@ def test_the_units_of_a_record_on_dynamodb(writers: int, units: int) -> None:
     assert (found.plain.units_per_write, found.batched.units_per_write) == (1, units)
 
 
-def test_a_record_keeps_as_many_sessions_as_the_stores_do() -> None:
-    assert SESSIONS_KEPT == sessions.SESSIONS_KEPT == 32
+def test_an_item_keeps_as_many_sessions_as_the_store_says() -> None:
+    assert SESSIONS_KEPT == DynamoDBStore.CAPABILITIES.sessions_kept == 8
 
 
 def test_even_and_uneven_counters() -> None:

@@ -25,8 +25,8 @@ from plusone.errors import ConfigurationError
 
 SECONDS_PER_MONTH: Final = 730 * 3_600
 """730 hours, as the vendors' calculators have it."""
-SESSIONS_KEPT: Final = 32
-"""So many writers' sessions a counter's record keeps: processes that counted on it, those before a restart included.
+SESSIONS_KEPT: Final = 8
+"""So many writers' sessions a counter's item on DynamoDB keeps: processes that counted on it, before a restart too.
 
 More are kept while they are younger than an hour.
 """

@@ -112,6 +112,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     pins_tokens: bool = False
     """Whether the combiner must pin a batch with tokens to the exact state (the step cannot copy it)."""
     sessions_kept_minutes: int = 5
+    """No younger session is pruned."""
+    sessions_kept: int = 32
+    """So many sessions stay however old they are."""
     batches_per_call: int = 256
     """How many counters one call of `apply` takes at most."""
     name_bytes: int = 255

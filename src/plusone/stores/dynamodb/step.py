@@ -17,11 +17,13 @@ from plusone.stores.dynamodb.item import ABSENT, Item
 from plusone.stores.dynamodb.keys import counter_key, token_key
 from plusone.stores.dynamodb.statements import Parameter, Statement, Statements, number, numbers, text
 from plusone.stores.protocol import GuardedAdd, TokenWrite
-from plusone.stores.sessions import SESSIONS_KEPT, SESSIONS_MAX, crowded, make_room
+from plusone.stores.sessions import SESSIONS_MAX, crowded, make_room
 
 Form: TypeAlias = Literal["alive", "dead", "absent"]
 
 DEAD_KEPT_SECONDS: Final = 60 * 60
+SESSIONS_KEPT: Final = 8
+"""Fewer than elsewhere: a write is billed by the KB of its item, and a session is up to 91 bytes of it."""
 _PRUNED_AT_ONCE: Final = 16
 """A statement has at most 8,192 characters, and its expressions 4 KB."""
 
@@ -187,7 +189,7 @@ def _old_sessions(item: Item, now_ms: int) -> Sequence[str] | None:
         writer: _Seen(stamp.number // 2) for writer, stamp in item.t.entries.items() if writer in item.s.entries
     }
     kept = dict(sessions)
-    if not make_room(kept, now_ms):
+    if not make_room(kept, now_ms, kept=SESSIONS_KEPT):
         return None
     by_age = sorted(sessions.keys() - kept.keys(), key=lambda writer: sessions[writer].time_ms)
     return by_age[:_PRUNED_AT_ONCE]

@@ -17,6 +17,7 @@ from plusone.stores.dynamodb.applying import Applying
 from plusone.stores.dynamodb.item import before
 from plusone.stores.dynamodb.keys import counter_key
 from plusone.stores.dynamodb.settings import Settings
+from plusone.stores.dynamodb.step import SESSIONS_KEPT
 from plusone.stores.dynamodb.wire import Wire
 from plusone.stores.protocol import Answer, Capabilities, GuardedAdd, Record
 from plusone.stores.registry import StoreURL
@@ -49,6 +50,7 @@ class DynamoDBStore:
         tokens_per_batch=99,
         pins_tokens=True,
         sessions_kept_minutes=60,
+        sessions_kept=SESSIONS_KEPT,
         batches_per_call=25,
         calls_in_flight=4,
         tested_on="DynamoDB Local 3.1.0; Amazon's own was not run",
