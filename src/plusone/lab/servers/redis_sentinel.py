@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -29,6 +30,11 @@ __all__ = ["PRIMARY_NAME", "SentinelSet", "missing", "sentinel_set", "start"]
 
 _DOWN_AFTER_MS: Final = 5_000
 """A server of the lab's that stands still for less is not replaced."""
+
+_LAG_SECONDS: Final = 0.3
+"""How far the replicas are behind a primary that is lost."""
+_NOBODY: Final = 1
+"""A port at which nobody listens."""
 
 PRIMARY_NAME: Final = "mymaster"
 _CONFIGURATION: Final = "redis.conf"
@@ -103,11 +109,20 @@ def _failover(watched: SentinelSet) -> Harm:
         before = watched.leader
         if before is None:
             raise ServerFailed("the sentinels name no primary that could be killed; let the last fault end first")
+        # Replication is asynchronous: what the replicas have not received by now is lost. On one machine that would be
+        # next to nothing, so that they are cut off from the primary first, as by a network that fails before it does.
+        for replica in watched.servers:
+            if replica is not before:
+                ask(replica, "REPLICAOF", "127.0.0.1", _NOBODY)
+        time.sleep(_LAG_SECONDS)
         before.kill()
         killed.append(before)
         until(lambda: watched.leader is not None, "the sentinels to promote a replica")
         after = watched.leader
-        return f"SIGKILL to the primary at {before.port}; the replica at {after.port if after else '?'} was promoted"
+        return (
+            f"SIGKILL to the primary at {before.port}, whose replicas were cut off {_LAG_SECONDS} s before; "
+            f"the one at {after.port if after else '?'} was promoted"
+        )
 
     def end() -> None:
         while killed:
