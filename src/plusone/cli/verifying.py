@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ _SHOWN: Final = {
     "unknown": "[yellow]? undecided[/]",
     "not tested": "[dim]not tested[/]",
 }
+
+_NOT_CLAIMED: Final = "[yellow]✗ did not hold[/]"
 
 
 def register(app: typer.Typer) -> None:
@@ -64,6 +67,8 @@ def verify(
 
         folder = output or run_folder("verify", target)
         wanted = _fault_names(faults)
+        # What is lost is what the run counts and says, once and in its place.
+        logging.getLogger("plusone.combiner").setLevel(logging.ERROR)
         with _progress(quiet=as_json or not sys.stderr.isatty()) as report:
             found = run(
                 target,
@@ -134,7 +139,8 @@ def _print(found: Verification, folder: Path) -> None:
         table.add_column(column, overflow="fold")
     for promise in found.promises:
         claimed = "yes" if promise.claimed else "no"
-        table.add_row(promise.name, _SHOWN[promise.verdict], claimed, escape(promise.evidence))
+        shown = _SHOWN[promise.verdict] if promise.claimed or promise.verdict != "illegal" else _NOT_CLAIMED
+        table.add_row(promise.name, shown, claimed, escape(promise.evidence))
     console.print(table)
     for contradiction in found.contradictions:
         console.print(f"[bold red]{contradiction.kind}[/]: {escape(contradiction.sentence)}")

@@ -109,6 +109,7 @@ class Workload:
         self._due = 0.0
         self._turn = 0
         self._to_be_removed = names
+        self._given_up: set[asyncio.Future[Counted]] = set()
         self.names: list[str] = []
         """Every counter that was counted on, in the order of their beginnings."""
 
@@ -275,8 +276,7 @@ class Workload:
         pause = _PAUSE_FIRST_SECONDS
         while True:
             try:
-                async with asyncio.timeout(ATTEMPT_SECONDS if retried and self._subject.retried else None):
-                    return await call()
+                return await (self._attempt(call) if self._subject.retried else call())
             except (InvalidRequest, ConfigurationError):
                 raise
             except Exception as error:
@@ -288,6 +288,25 @@ class Workload:
                     return "unknown"
             await asyncio.sleep(self._pauses.uniform(0, pause))
             pause = min(2 * pause, _PAUSE_LONGEST_SECONDS)
+
+    async def _attempt(self, call: Callable[[], Awaitable[Counted]]) -> Counted:
+        """Wait for an answer as long as a caller waits, even if the driver does not let go when it is cancelled."""
+        attempt = asyncio.ensure_future(call())
+        try:
+            await asyncio.wait([attempt], timeout=ATTEMPT_SECONDS)
+            if attempt.done():
+                return attempt.result()
+            raise TimeoutError(f"not answered within {ATTEMPT_SECONDS:g} s")
+        finally:
+            if not attempt.done():
+                self._given_up.add(attempt)
+                attempt.add_done_callback(self._forget)
+                attempt.cancel()
+
+    def _forget(self, attempt: asyncio.Future[Counted]) -> None:
+        self._given_up.discard(attempt)
+        if not attempt.cancelled():
+            attempt.exception()
 
 
 async def _some_at_once(calls: Sequence[Callable[[], Awaitable[None]]]) -> None:

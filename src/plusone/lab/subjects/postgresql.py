@@ -12,7 +12,7 @@ from plusone.stores.registry import StoreURL
 
 _SCHEMES: Final = frozenset({"postgresql", "postgres"})
 _CONNECTIONS: Final = 32
-_CLOSES_SECONDS: Final = 5.0
+_POOL_SECONDS: Final = 5.0
 
 
 class _Counter:
@@ -25,13 +25,20 @@ class _Counter:
 
     async def create(self) -> None:
         columns = 'name text COLLATE "C" PRIMARY KEY, value bigint NOT NULL'
-        await self._pool.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({columns}) WITH (fillfactor = 70)")
+        async with self._connection() as connection:
+            await connection.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({columns}) WITH (fillfactor = 70)")
 
     async def read(self, name: str) -> Counted:
-        return Counted(value=await self._pool.fetchval(self._select, name) or 0)
+        async with self._connection() as connection:
+            return Counted(value=await connection.fetchval(self._select, name) or 0)
 
     async def remove(self, names: Sequence[str]) -> None:
-        await self._pool.execute(f"DROP TABLE IF EXISTS {self._table}")
+        async with self._connection() as connection:
+            await connection.execute(f"DROP TABLE IF EXISTS {self._table}")
+
+    def _connection(self) -> Any:
+        # Without a limit the pool waits for as long as it takes until a connection that leads nowhere is reset.
+        return self._pool.acquire(timeout=_POOL_SECONDS)
 
 
 class _Upsert(_Counter):
@@ -43,14 +50,15 @@ class _Upsert(_Counter):
         )
 
     async def increment(self, name: str, ceiling: int | None) -> Counted:
-        return Counted(value=await self._pool.fetchval(self._upsert, name))
+        async with self._connection() as connection:
+            return Counted(value=await connection.fetchval(self._upsert, name))
 
 
 class _SelectThenUpdate(_Counter):
     """In a transaction even, as it is isolated by default: READ COMMITTED."""
 
     async def increment(self, name: str, ceiling: int | None) -> Counted:
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._connection() as connection, connection.transaction():
             value = await connection.fetchval(self._select, name)
             if value is None:
                 await connection.execute(f"INSERT INTO {self._table} VALUES ($1, 1)", name)  # noqa: S608
@@ -81,7 +89,7 @@ def _with(kind: type[_Upsert] | type[_SelectThenUpdate]) -> Connect:
             yield counter
         finally:
             try:
-                await asyncio.wait_for(pool.close(), _CLOSES_SECONDS)
+                await asyncio.wait_for(pool.close(), _POOL_SECONDS)
             except TimeoutError:
                 # A connection that leads nowhere is waited for without end.
                 pool.terminate()

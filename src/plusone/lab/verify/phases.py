@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from plusone.errors import StoreUnavailable
 from plusone.lab.faults import Condition, Event, Fault, Faults
 from plusone.lab.history import Header, HistoryWriter
 from plusone.lab.proxies import Proxies, proxied
@@ -145,7 +146,7 @@ async def _under_fault(workload: Workload, driver: _Driver) -> None:
             workload.end()
             await asyncio.wait([counting], timeout=_ENDS_SECONDS)
         if not counting.done():
-            raise TimeoutError(f"callers had not ended {_ENDS_SECONDS:.0f} s after the end")
+            raise StoreUnavailable(f"callers were not answered, nor refused, for {_ENDS_SECONDS:.0f} s")
         await counting
     finally:
         for task in (counting, disturbing):
