@@ -23,7 +23,7 @@ from plusone.errors import ConfigurationError
 from plusone.lab import redis_addresses
 from plusone.lab.faults import Condition, Event, Faults
 from plusone.lab.links import Line, Translate
-from plusone.lab.proxy import Proxy
+from plusone.lab.proxy import LISTENS_AT, Proxy
 from plusone.lab.redis_addresses import Address
 from plusone.stores.registry import StoreURL
 
@@ -43,7 +43,6 @@ _PORTS: Final = {
     "http": 80,
 }
 _BY_ENDPOINT: Final = ("dynamodb", "momento")
-_LISTENS_AT: Final = "127.0.0.1"
 
 
 def proxied(url: str, faults: Faults | None = None, *, notice: Callable[[Event], None] | None = None) -> Proxies:
@@ -120,9 +119,10 @@ class Proxies:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop listening, cut what is open, and wait until it is."""
-        while self._entering:
-            await asyncio.wait(self._entering)
         await self._stack.aclose()
+        while self._entering:  # a client was told of another server just before its connection was cut
+            await asyncio.wait(self._entering)
+            await self._stack.aclose()
 
     def _proxy(self, address: Address) -> Proxy:
         """The proxy of one of the hosts that the URL names, or of a cluster's node."""
@@ -190,8 +190,8 @@ def _check_names(parsed: StoreURL) -> None:
     named = (
         parts.hostname if endpoint is None else StoreURL.parse(f"tcp://{endpoint.rpartition('://')[2]}").parts.hostname
     )
-    if named != _LISTENS_AT or parsed.scheme == "rediss+cluster":
+    if named != LISTENS_AT or parsed.scheme == "rediss+cluster":
         raise ConfigurationError(
             f"{parsed.scheme}: with TLS the server's name has to match its certificate, and a proxy is at "
-            f"{_LISTENS_AT}: name the server by that address if its certificate has it, or run without a proxy"
+            f"{LISTENS_AT}: name the server by that address if its certificate has it, or run without a proxy"
         )

@@ -29,18 +29,18 @@ from plusone.errors import ConfigurationError
 from plusone.lab.faults import Condition, Event, Faults
 from plusone.lab.links import Line, Link, Translate
 
+LISTENS_AT: Final = "127.0.0.1"
 _BACKLOG: Final = 1_024
 
 
 class Proxy:
-    """Listens, by default at a free port of 127.0.0.1, and forwards to the address in `target`, a store URL."""
+    """Listens at a free port of this machine, and forwards to the address in `target`, a store URL."""
 
     def __init__(
         self,
         target: str,
         faults: Faults | None = None,
         *,
-        listen: tuple[str, int] = ("127.0.0.1", 0),
         line: Line | None = None,
         translator: Callable[[], Translate] | None = None,
     ) -> None:
@@ -59,8 +59,8 @@ class Proxy:
             host = port = None
         if host is None or port is None:
             raise ConfigurationError("a proxy's target must be a URL with one host and one port")
-        self.host, self.port = listen
-        """Where it listens; a free port's number is known once it is entered."""
+        self.host, self.port = LISTENS_AT, 0
+        """Where it listens; the port is known once it does."""
         self.line = line or Line(faults or Faults())
         self._address = (host, port)
         self._parts = parts
@@ -83,10 +83,6 @@ class Proxy:
     @property
     def counts(self) -> Counter[Event]:
         return self.line.counts
-
-    @counts.setter
-    def counts(self, counts: Counter[Event]) -> None:
-        self.line.counts = counts
 
     @property
     def in_flight(self) -> int:
