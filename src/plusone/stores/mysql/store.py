@@ -7,7 +7,7 @@ server's clock decides what has expired.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import ClassVar, Final, Self
 
 import msgspec
@@ -17,12 +17,11 @@ from plusone.errors import OutcomeUnknown, PlusoneError, StoreUnavailable
 from plusone.stores import paging
 from plusone.stores.mysql import answers, schema
 from plusone.stores.mysql.connections import Connections, Rows
-from plusone.stores.mysql.server import ask, warn_of_durability
+from plusone.stores.mysql.server import ask, check, warn_of_durability
 from plusone.stores.mysql.settings import Settings
 from plusone.stores.mysql.statements import (
     NOW,
     OTHERS_MAX,
-    Statements,
     among,
     filled,
     hexadecimal,
@@ -48,6 +47,8 @@ _ABSENT: Final = Record(0, 0, False, None)
 _READ: Final = sql("read.sql").replace("{now}", NOW)
 _LIST: Final = sql("list.sql").replace("{now}", NOW)
 _CHECK: Final = sql("check.sql")
+_SESSION: Final = statements("session.sql")
+"""What each new connection begins with."""
 _PRUNE: Final = sql("prune.sql")
 _FIND_TOKENS: Final = filled(sql("find_expired_tokens.sql"), now=NOW, limit=SWEEP_ROWS)
 _FIND_DEAD: Final = filled(sql("find_dead.sql"), now=NOW, limit=SWEEP_ROWS, kept_ms=DEAD_KEPT_MS)
@@ -79,8 +80,8 @@ class MySQLStore:
         calls_in_flight=2,
         tested_on="MySQL itself was not run; its statements are those of MariaDB",
     )
-    SESSION: ClassVar[Statements] = statements("session.sql")
-    """What each new connection begins with."""
+    SERVERS: ClassVar[Container[str]] = ("MySQL", "MariaDB")
+    """What may be at the URL."""
     RETURNING: ClassVar[bool] = False
     """Whether the server has INSERT … RETURNING."""
 
@@ -96,7 +97,7 @@ class MySQLStore:
         self.server = Connections(
             settings.connection,
             title=self._title,
-            session=self.SESSION,
+            session=_SESSION,
             connections_max=settings.connections,
             connect_seconds=settings.connect_timeout_ms / 1000,
         )
@@ -105,6 +106,7 @@ class MySQLStore:
 
     async def setup(self, *, dry_run: bool) -> Sequence[str]:
         try:
+            await self._look_at_server()
             steps = await schema.missing(self.server, self._title)
             if not dry_run:
                 await schema.make(self.server, steps)
@@ -114,12 +116,16 @@ class MySQLStore:
         return steps
 
     async def open(self) -> None:
-        """Raises `StoreRefused` where tables are missing and the user may not make them."""
+        """Raises `StoreRefused` for another server than the scheme's, or where tables are missing that it may not make.
+
+        Warns of a server that acknowledges what a crash may take.
+        """
         if self._opened:
             return
         try:
+            variables = await self._look_at_server()
             await schema.make(self.server, await schema.missing(self.server, self._title))
-            warn_of_durability(await ask(self.server))
+            warn_of_durability(variables)
         except BaseException:
             # Nobody closes what never was open.
             await self.server.close()
@@ -177,6 +183,12 @@ class MySQLStore:
         self._opened = False
         await self._sweeping.close()
         await self.server.close()
+
+    async def _look_at_server(self) -> Mapping[str, str]:
+        """What it says of itself; raises `StoreRefused` where that will not do."""
+        variables = await ask(self.server)
+        check(variables, self._title, self.SERVERS)
+        return variables
 
     async def _apply(self, requests: Sequence[GuardedAdd], settled: dict[str, Answer | PlusoneError]) -> None:
         """Settle these, which are in the order of their keys. Raises what holds for those that are not settled.
@@ -249,6 +261,7 @@ class MariaDBStore(MySQLStore):
         schemes=("mariadb",),
         tested_on="MariaDB 10.11; Galera was not run",
     )
+    SERVERS = ("MariaDB",)
     RETURNING = True
 
 
@@ -263,7 +276,7 @@ class TiDBStore(MySQLStore):
         survives_failover="all of them, as long as a majority of the replicas lives",
         tested_on="TiDB (master of November 2025), embedded storage; a cluster was not run",
     )
-    SESSION = (*MySQLStore.SESSION, *statements("session_tidb.sql"))
+    SERVERS = ("TiDB",)
 
 
 def _portions(batch: Sequence[GuardedAdd]) -> Sequence[Sequence[GuardedAdd]]:

@@ -1,1 +1,0 @@
-SET SESSION tidb_txn_mode = 'pessimistic';
