@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -16,7 +16,8 @@ from plusone.lab.history import Answer, Call, Event, Mark
 from plusone.types import MAX, MIN
 
 Bug: TypeAlias = Literal["drop", "duplicate", "reorder", "stale", "off by one", "lost on failover"]
-BUGS: tuple[Bug, ...] = get_args(Bug)
+BUGS: Final[tuple[Bug, ...]] = get_args(Bug)
+Telling: TypeAlias = Literal["nothing", "value", "all"]
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
     operations: int = 8
     callers: int = 3
-    tells: Literal["nothing", "value", "all"] = "all"
+    tells: Telling = "all"
     """What an applied operation and a rejection tell: `all` is value, previous and revision."""
     amounts: Sequence[int] = (1,)
     ceiling: int | None = None
@@ -37,6 +38,28 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     refused: float = 0.05
     final_read: bool = False
     """Whether somebody reads when all is quiet."""
+
+
+SHAPES: Final = [
+    Shape(
+        operations=operations,
+        tells=tells,
+        amounts=amounts,
+        ceiling=ceiling,
+        floor=floor,
+        sets=sets,
+        unknown=unknown,
+        final_read=final_read,
+    )
+    for tells in get_args(Telling)
+    for amounts in ((1,), (1, 2), (3,), (1, -1, 2), (-1,))
+    for ceiling, floor in ((None, None), (3, -1))
+    for sets in (0.0, 0.2)
+    for unknown in (0.0, 0.2)
+    for final_read in (False, True)
+    for operations in (4, 7)
+]
+"""Small ones of every kind: with and without revisions, bounds, sets, unknown outcomes."""
 
 
 class _Doing(msgspec.Struct):

@@ -48,7 +48,9 @@ class Places(msgspec.Struct, frozen=True, eq=False):
 
 
 def is_counting(columns: Columns) -> int | None:
-    """The one size of all increments; None if the history is of another form."""
+    """The one size of all increments; None if the history is of another form, or tells revisions as well."""
+    if columns.tells_revisions:
+        return None
     changes = columns.kind != READ
     if not bool((columns.kind[changes] == ADD).all()):
         return None

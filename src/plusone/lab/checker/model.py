@@ -93,6 +93,11 @@ class Columns:
         return tells
 
     @property
+    def tells_revisions(self) -> bool:
+        """Whether anybody was told a revision."""
+        return bool((self.told & TELLS_REVISION).any())
+
+    @property
     def applied(self) -> Flags:
         applied: Flags = self.result == APPLIED
         return applied
@@ -177,6 +182,8 @@ def false_on_their_face(columns: Columns) -> list[tuple[Violation, int]]:
     note("wrong value", applied & (columns.kind != ADD) & told_value & (value != amount))
     note("wrong value", applied & columns.tells(TELLS_REVISION) & (columns.revision < 1))
     rejected = columns.result == REJECTED
+    if not rejected.any():
+        return found
     note("false rejection", rejected & (amount == 0))
     # No sum here: the room that is left below the ceiling is compared with the amount.
     fits_above = (amount > 0) & (columns.ceiling >= MIN + np.maximum(amount, 0))

@@ -49,15 +49,17 @@ class Chain(msgspec.Struct, frozen=True, eq=False):
 
 
 def is_by_revision(columns: Columns) -> bool:
-    """Whether every applied operation told its revision, and the values around it as far as they are needed."""
-    applied = columns.applied
-    if not applied.any() or not (columns.told[applied] & TELLS_REVISION).all():
+    """Whether revisions were told, and every applied operation told its own, and its value."""
+    if not columns.tells_revisions:
         return False
-    return bool(((columns.told[applied] & TELLS_VALUE) != 0).all())
+    told = columns.told[columns.applied] & (TELLS_REVISION | TELLS_VALUE)
+    return bool((told == TELLS_REVISION | TELLS_VALUE).all())
 
 
 def is_by_value(columns: Columns) -> bool:
-    """Whether all changes are adds of positive amounts that told their values."""
+    """Whether all changes are adds of positive amounts that told their values, and nobody told a revision."""
+    if columns.tells_revisions:
+        return False
     changes = columns.kind != READ
     if not bool((columns.kind[changes] == ADD).all() and (columns.amount[changes] > 0).all()):
         return False
