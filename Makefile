@@ -67,7 +67,7 @@ plain: .venv/dev
 # What the tests start; without it, the tests that need it are skipped and say so.
 servers: .venv/dev
 	@tools/install-servers redis-server mariadb-server:mariadbd 'postgresql:/usr/lib/postgresql/*/bin/postgres' \
-		etcd-server:etcd maven:mvn default-jdk-headless:javac
+		etcd-server:etcd maven:mvn default-jdk-headless:javac chromium chromium-driver:chromedriver
 	@$(BIN)/python -m plusone.lab.servers.build dynamodb mongo
 
 # TiDB from its sources: 7 to 13 minutes and 4.5 GB of Go's caches, once.
