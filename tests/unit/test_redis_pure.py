@@ -17,10 +17,13 @@ from redis._parsers.base import BaseParser
 from redis.asyncio import SSLConnection
 
 from plusone.errors import ConfigurationError, OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
+from plusone.stores.redis.cluster_store import RedisClusterStore
 from plusone.stores.redis.errors import BY_CLASS, BY_CODE, WHAT_TO_DO, translate, while_connecting
 from plusone.stores.redis.info import check_version, fact, parse_info, warn_of_losses
 from plusone.stores.redis.keys import counter_key, counter_of, pattern, token_key
+from plusone.stores.redis.sentinel import RedisSentinelStore
 from plusone.stores.redis.settings import Settings
+from plusone.stores.redis.store import RedisStore
 from plusone.stores.registry import StoreURL
 
 AWKWARD = st.text(st.sampled_from("ab{}%257BD*?[]\\ é☃/:"), min_size=1, max_size=12)
@@ -29,6 +32,14 @@ NAMES = st.one_of(AWKWARD, st.text(st.characters(exclude_categories=["Cs", "Cc"]
 
 def settings(url: str) -> Settings:
     return Settings.from_url(StoreURL.parse(url))
+
+
+def test_reads_are_not_promised_where_an_old_primary_may_answer_them() -> None:
+    """Whoever names one server asks that one; where others decide which it is, one that was cut off may not know."""
+    assert RedisStore.CAPABILITIES.linearizable is True
+    for store in (RedisClusterStore, RedisSentinelStore):
+        assert store.CAPABILITIES.linearizable is False
+        assert "a primary that was cut off may answer reads from before" in store.CAPABILITIES.survives_failover
 
 
 @given(NAMES)

@@ -96,7 +96,11 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     durable: str
     """What an acknowledged operation survives, in a few words."""
     linearizable: bool
-    """Whether every answer is true of one moment between call and answer, in one order for all."""
+    """Whether every answer is true of one moment between call and answer, in one order for all.
+
+    Of a store whose URL names one server this is said of that server; of a store that finds a new primary by itself,
+    failovers included.
+    """
     survives_failover: str
     """What becomes of acknowledged operations when the datastore fails over."""
     eventual_reads: bool

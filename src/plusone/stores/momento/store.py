@@ -45,10 +45,9 @@ class MomentoStore:
     CAPABILITIES = Capabilities(
         title="Momento",
         schemes=("momento",),
-        durable="nothing: it is a cache. A counter unwritten for 24 h is gone, whatever its ttl, as is an evicted one;"
-        " noticed as a gap by who counted on it within 2 minutes",
+        durable="nothing: it is a cache. A counter unwritten for 24 h is gone, whatever its ttl, as is an evicted one",
         linearizable=False,  # of the emulator it is true, of Momento's cloud it is not known
-        survives_failover="what a cache node loses is gone, which is noticed",
+        survives_failover="what a cache node loses is gone",
         eventual_reads=False,
         lists=False,
         ttl_clock="writer",

@@ -70,7 +70,7 @@ class MySQLStore:
         schemes=("mysql",),
         durable="process crash and loss of power (innodb_flush_log_at_trx_commit=1, sync_binlog=1)",
         linearizable=True,
-        survives_failover="as the replication: asynchronous may lose the last acknowledged ones, which is noticed",
+        survives_failover="as the replication: asynchronous may lose the last acknowledged ones",
         eventual_reads=False,
         lists=True,
         ttl_clock="datastore",

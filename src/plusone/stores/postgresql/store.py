@@ -52,7 +52,7 @@ class PostgreSQLStore:
         schemes=("postgresql", "postgres"),
         durable="process crash and loss of power (fsync and synchronous_commit on, the server's defaults)",
         linearizable=True,
-        survives_failover="all of them with synchronous_standby_names; else the last may be lost, which is noticed",
+        survives_failover="all of them with synchronous_standby_names; else the last acknowledged may be lost",
         eventual_reads=False,
         lists=True,
         ttl_clock="datastore",

@@ -38,8 +38,9 @@ class RedisClusterStore:
         title="Redis Cluster",
         schemes=("redis+cluster", "rediss+cluster"),
         durable="what the nodes' persistence survives: with appendfsync everysec all but the last second",
-        linearizable=True,
-        survives_failover="the last acknowledged ones may be lost, which is noticed; wait=N narrows that",
+        linearizable=False,  # within one primary it is; one that was cut off goes on answering for the node timeout
+        survives_failover="the last acknowledged ones may be lost (wait=N narrows that); a primary that was cut off may"
+        " answer reads from before, for seconds",
         eventual_reads=False,
         lists=True,
         ttl_clock="datastore",

@@ -112,6 +112,9 @@ class RedisSentinelStore(RedisStore):
         RedisStore.CAPABILITIES,
         title="Redis Sentinel",
         schemes=("redis+sentinel",),
+        linearizable=False,  # within one primary it is; one that was cut off goes on answering whoever is connected
+        survives_failover="the last acknowledged ones may be lost (wait=N narrows that); a primary that was cut off may"
+        " answer reads from before, until a sentinel reaches it",
         tested_on="Redis 7.0, a primary, two replicas and three sentinels; Valkey was not run",
     )
 

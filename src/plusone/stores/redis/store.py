@@ -45,7 +45,7 @@ class RedisStore:
         schemes=("redis", "rediss"),
         durable="what the server's persistence survives: with appendfsync everysec all but the last second",
         linearizable=True,
-        survives_failover="the last acknowledged ones may be lost, which is noticed; wait=N narrows that",
+        survives_failover="the last acknowledged ones may be lost; wait=N narrows that",
         eventual_reads=False,
         lists=True,
         ttl_clock="datastore",
