@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from bench import dynamodb, etcd, growth, http, library, momento, mongodb, mysql, postgresql, sqlite
+from bench import checker, dynamodb, etcd, growth, http, library, momento, mongodb, mysql, postgresql, sqlite
 from bench.measure import Entry
 from bench.plain import against
 
@@ -158,6 +158,16 @@ ENTRIES: Final = [
             ("sqlite", "SQLite", growth.cost_on_sqlite),
         )
         for anywhere in (False, True)
+    ),
+    Entry(
+        name="checker",
+        what="the lab's checker on 1,000,000 operations with revisions",
+        peer="the same in plain Python",
+        unit="s of CPU",
+        target=0.25,
+        sense="at most",
+        prepare=checker.against_plain_python,
+        rounds_max=3,
     ),
     Entry(
         name="redis-memory",
