@@ -239,6 +239,9 @@ class Counters:
         Operations on the same counter keep their order; between counters there is neither order nor atomicity. With
         `token`, what touches one counter is remembered, and goes, as a whole in the place of its first; an operation's
         own token takes it out of that.
+
+        They all have one deadline, `timeout`. Many counters on a slow datastore may take longer: those that could
+        not be sent in time are `NotSent`, definitely not counted; ask again for them.
         """
         if token is not None:
             check_token(token)

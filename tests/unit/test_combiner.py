@@ -191,6 +191,17 @@ async def test_never_sent_by_the_deadline_is_not_sent(loop: Loop) -> None:
 
 
 @in_virtual_time
+async def test_a_bulk_has_one_deadline(loop: Loop) -> None:
+    """What a slow datastore was not sent in time is said to be so: it may be asked for again."""
+    store = ScriptedStore(batches_per_call=2, calls_in_flight=1)
+    counters = counters_on(store, loop, attempt_timeout=10)
+    asked = loop.create_task(counters.apply([(name, Operation.add(1)) for name in "abcde"]))
+    (await store.sent(1)).answer(applied(), applied())
+    results = await asked
+    assert [type(result) for result in results] == [Outcome, Outcome, OutcomeUnknown, OutcomeUnknown, NotSent]
+
+
+@in_virtual_time
 async def test_misses_until_the_deadline_are_contention(loop: Loop) -> None:
     """Misses until the deadline: `Contended` (no); they are spread after the first three."""
     store = ScriptedStore(lambda request: missed(0, 7))

@@ -224,6 +224,8 @@ async def list_counters(
 @post(
     "/increments",
     summary="Add to many counters",
+    description="The answers come in the order of the items. One deadline, the setting `timeout`, is that of them all: "
+    "items that could not be sent in time are answered `not-sent`, definitely not counted; ask again for them.",
     status_code=200,
     operation_class=accepting(BulkItem, required=True, many=True),
     responses=problems(413, 415),
