@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -29,7 +31,7 @@ from plusone.lab.compare import Plan, compare, resolve
 from plusone.lab.report import plots
 from plusone.lab.report.markdown import main_table
 from plusone.lab.report.page import colours, html
-from plusone.lab.report.reading import Run, read_runs
+from plusone.lab.report.reading import FILE, Run, read_runs
 from plusone.lab.report.summary import OURS, standing, summarized
 from plusone.lab.report.wording import many
 from plusone.lab.results import Comparison, Result, Verification
@@ -95,7 +97,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def file(self) -> Path:
         """Where its result is kept, below the folder of results."""
-        return Path(self.target) / f"{self.subject or 'comparison'}.json"
+        return Path(self.target) / (self.subject or "comparison") / FILE
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -226,7 +228,7 @@ def _keep(file: Path, result: Result) -> None:
 
 def kept(folder: Path) -> list[Run]:
     """What this run and earlier ones found."""
-    return read_runs(sorted(folder.glob("*/*.json")))
+    return read_runs([folder]) if folder.is_dir() else []
 
 
 def write(runs: Sequence[Run], output: Path, console: Console) -> None:
@@ -271,4 +273,7 @@ def region() -> str:
 
 
 if __name__ == "__main__":
+    # Servers are killed here: what drivers have to say about that would bury what was found.
+    logging.getLogger().addHandler(logging.NullHandler())
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     sys.exit(main(sys.argv[1:]))

@@ -284,6 +284,14 @@ def test_what_cannot_be_plotted_is_left_out() -> None:
     assert "<svg" not in page
 
 
+def test_a_plot_says_what_it_leaves_out() -> None:
+    (first, *_) = comparison().columns
+    columns = [msgspec.structs.replace(first, subject=f"way-{number}") for number in range(7)]
+    plot = plots.latency(columns)
+    assert plot is not None
+    assert plot.caption.endswith("by percentile. 5 of 7 ways of counting; the table has all.")
+
+
 def test_a_long_timeline_is_drawn_in_wider_steps() -> None:
     moments = [Moment(second=number / 10, answered=3, errors=number % 2) for number in range(10_000)]
     random.Random(5).shuffle(moments)

@@ -24,7 +24,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 def test_what_is_not_renewed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda program: None)  # the picture is not what is tested
-    earlier = tmp_path / "runs" / "redis" / "plusone.json"
+    earlier = tmp_path / "runs" / "redis" / "plusone" / "result.json"
     earlier.parent.mkdir(parents=True)
     earlier.write_bytes(msgspec.json.encode(verification()))
     here = Path.cwd()
@@ -34,18 +34,18 @@ def test_what_is_not_renewed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert files == [
         "index.html",
         "latency-memory.svg",
-        "runs/memory/comparison.json",
-        "runs/memory/plusone.json",
-        "runs/redis/plusone.json",
+        "runs/memory/comparison/result.json",
+        "runs/memory/plusone/result.json",
+        "runs/redis/plusone/result.json",
         "throughput-1.svg",
     ]
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "Redis 7.0.15, every write flushed" in page
     assert "in 2 runs on 2 datastores" in page
     assert str(tmp_path) not in page
-    first = (tmp_path / "runs" / "memory" / "plusone.json").read_bytes()
+    first = (tmp_path / "runs" / "memory" / "plusone" / "result.json").read_bytes()
     assert lab.main(["--short", "--only", "memory", "--output", str(tmp_path)]) == 0
-    assert (tmp_path / "runs" / "memory" / "plusone.json").read_bytes() != first
+    assert (tmp_path / "runs" / "memory" / "plusone" / "result.json").read_bytes() != first
     assert msgspec.json.decode(first, type=Verification).command == (
         f"plusone verify memory: --subject plusone --faults none --seconds 1 --seed {lab.SEED}"
     )
@@ -61,7 +61,7 @@ def test_what_fails_does_not_end_the_rest(
     monkeypatch.setattr(lab, "verify", fail)
     monkeypatch.setattr("shutil.which", lambda program: None)
     assert lab.main(["--short", "--output", str(tmp_path)]) == 1
-    assert [file.name for file in (tmp_path / "runs").rglob("*.json")] == ["comparison.json"]
+    assert [file.parent.name for file in (tmp_path / "runs").rglob("*.json")] == ["comparison"]
     assert (tmp_path / "index.html").exists()
     assert "✗ verify plusone on memory: RuntimeError: the server did not start\n" in capsys.readouterr().err
 
@@ -108,7 +108,7 @@ def test_a_weakness_of_others_is_unexpected_unless_it_is_known() -> None:
 def test_the_readme_shows_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab, "ROOT", tmp_path)
     assert lab.region() == "Not run yet: `make lab`."
-    file = tmp_path / "docs" / "report" / "runs" / "redis" / "plusone.json"
+    file = tmp_path / "docs" / "report" / "runs" / "redis" / "plusone" / "result.json"
     file.parent.mkdir(parents=True)
     file.write_bytes(msgspec.json.encode(verification()))
     (tmp_path / "docs" / "report" / "report.png").touch()

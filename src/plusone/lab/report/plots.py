@@ -125,7 +125,9 @@ def latency(columns: Sequence[Column]) -> Plot | None:
         axes.grid(axis="y")
         axes.set_title(_short(columns[0].store_title), loc="left", fontsize=10.5, fontweight="bold")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False, fontsize=9, labelcolor="linecolor")
-    return Plot(drawn[0], f"Latency of an increment on {plain(columns[0].store_title)}, by percentile.")
+    measured = sum(latency_cell(column) is not None for column in columns)
+    rest = f" {shown} of {measured} ways of counting; the table has all." if shown < measured else ""
+    return Plot(drawn[0], f"Latency of an increment on {plain(columns[0].store_title)}, by percentile.{rest}")
 
 
 def timeline(result: Verification, salt: str) -> Plot | None:

@@ -39,7 +39,7 @@ WORDS: Final[dict[Word, Sign]] = {
     "unknown": Sign("?", "undecided", "warning", "It was tested, and no verdict was reached."),
     "not tested": Sign("–", "not tested", "quiet", "Nothing in this run could have contradicted it."),  # noqa: RUF001
 }
-OURS: Final = ("plusone", "service")
+OURS: Final[tuple[str, ...]] = ("plusone", "service")
 """The subjects that are this project, first in every table."""
 _NAMED_MAX: Final = 3
 """Other ways of counting that the head names one by one."""
@@ -106,7 +106,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     lines: list[Line]
     subjects: dict[str, str]
-    """Titles of the subjects that have a column of their own in the table: those that count on several datastores."""
+    """Titles of the subjects that have a column of their own in the table: ours. The others differ by datastore."""
     rows: list[Row]
     checked: list[Checked]
     comparisons: list[Comparison]
@@ -119,10 +119,9 @@ def summarized(runs: Sequence[Run]) -> Summary:
     comparisons = [run.result for run in runs if isinstance(run.result, Comparison)]
     comparisons.sort(key=lambda comparison: comparison.started)
     rows = _rows(checked, [column for comparison in comparisons for column in comparison.columns])
-    stores: Counter[str] = Counter(subject for row in rows for subject in row.entries)
     titles = {subject: entry.title for row in rows for subject, entry in row.entries.items()}
-    common = sorted((each for each in titles if stores[each] > 1 or each in OURS), key=place)
-    return Summary(_lines(checked, comparisons), {each: titles[each] for each in common}, rows, checked, comparisons)
+    columns = {subject: titles[subject] for subject in OURS if subject in titles}
+    return Summary(_lines(checked, comparisons), columns, rows, checked, comparisons)
 
 
 def standing(result: Verification) -> Standing:
