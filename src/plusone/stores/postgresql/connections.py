@@ -171,7 +171,10 @@ class Connections:
             raise not_sent(error, host=self.arguments["host"]) from error
         link = Link(driver, self._schema, named=self.arguments["statement_cache_size"] > 0)
         try:
-            await link.prepare(self._prepared)
+            # Bounded as connecting is: a network that fails in between would leave this task waiting for ever, and with
+            # it every call that takes it over from the one before.
+            async with asyncio.timeout(self.arguments["timeout"]):
+                await link.prepare(self._prepared)
         except BaseException as error:
             driver.terminate()
             if isinstance(error, Exception):
