@@ -82,7 +82,7 @@ def _with(kind: type[_Upsert] | type[_SelectThenUpdate]) -> Connect:
             for name, value in settings.arguments(settings.host, settings.port).items()
             if name in ("host", "port", "database", "user", "password", "ssl")
         }
-        pool = await asyncpg.create_pool(min_size=1, max_size=_CONNECTIONS, **arguments)
+        pool = await asyncpg.create_pool(min_size=0, max_size=_CONNECTIONS, **arguments)
         try:
             counter = kind(pool, place)
             await counter.create()

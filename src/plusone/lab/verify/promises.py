@@ -59,15 +59,16 @@ def attributed(judged: Sequence[Judged]) -> Sequence[Judged]:
     harmless = (each for each in judged if each.phase.name in ("calm", "replies"))
     if not any("lost update" in each.verdict.found for each in harmless):
         return judged
-    return [msgspec.structs.replace(each, verdict=_own_losses(each.verdict)) for each in judged]
+    return [msgspec.structs.replace(each, verdict=_own_losses(each), loss=None, lost=0) for each in judged]
 
 
-def _own_losses(verdict: Verdict) -> Verdict:
-    found = [
-        msgspec.structs.replace(each, kind="lost update") if each.kind == "lost after acknowledgement" else each
-        for each in verdict.contradictions
-    ]
-    return msgspec.structs.replace(verdict, contradictions=tuple(found))
+def _own_losses(each: Judged) -> Verdict:
+    contradictions = (*each.verdict.contradictions, *(each.loss.contradictions if each.loss is not None else ()))
+    found: dict[Violation, Contradiction] = {}
+    for contradiction in contradictions:
+        kind = "lost update" if contradiction.kind == "lost after acknowledgement" else contradiction.kind
+        found.setdefault(kind, msgspec.structs.replace(contradiction, kind=kind))
+    return msgspec.structs.replace(each.verdict, contradictions=tuple(found.values()))
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):

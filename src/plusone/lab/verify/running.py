@@ -16,8 +16,8 @@ import msgspec
 
 import plusone
 from plusone.errors import ConfigurationError, PlusoneError, StoreUnavailable
-from plusone.lab.checker import check
-from plusone.lab.history import Header, read_history
+from plusone.lab.checker import Verdict, check
+from plusone.lab.history import Header, History, read_history
 from plusone.lab.machine import versions
 from plusone.lab.results import Verification
 from plusone.lab.subjects.protocol import Front, Subject
@@ -267,14 +267,29 @@ def _judge(phase: Phase, tally: Tally, claims: Claims) -> Judged:
             wrong.append(name)
     others = {name: operations for name, operations in history.counters.items() if name not in losers}
     loss = {name: operations for name, operations in history.counters.items() if name in losers}
+    rose = [name for name in others if tally.final[name] > tally.acknowledged_on[name]]
     return Judged(
         phase=phase,
-        verdict=check(msgspec.structs.replace(history, counters=others)),
+        verdict=_without_overwritten(check(msgspec.structs.replace(history, counters=others)), history, rose),
         loss=check(msgspec.structs.replace(history, counters=loss)) if loss else None,
         acknowledged=acknowledged,
         wrong=wrong,
         lost=lost,
     )
+
+
+def _without_overwritten(verdict: Verdict, history: History, rose: Sequence[str]) -> Verdict:
+    """The verdict, without phantom increments that lost updates explain.
+
+    Where older values overwrite newer ones, a counter jumps back, and forward again when a newer one is written late.
+    Whether it counted anything twice is to be seen only on those that ended above what was acknowledged: `rose`.
+    """
+    if not {"lost update", "phantom increment"} <= verdict.found.keys():
+        return verdict
+    again = check(msgspec.structs.replace(history, counters={name: history.counters[name] for name in rose}))
+    found = [each for each in verdict.contradictions if each.kind != "phantom increment"]
+    found += [each for each in again.contradictions if each.kind == "phantom increment"]
+    return msgspec.structs.replace(verdict, contradictions=tuple(found))
 
 
 def _claims(target: Target, subject: Subject) -> Claims:
