@@ -18,7 +18,7 @@ from tests.mutations.witness import VARIABLE, Ended
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "src" / "plusone"
 WITHIN_SECONDS: Final = 60
-"""For one selection of tests; a mutant that hangs is not caught by an assertion."""
+"""For each test, and thrice that for a selection; a mutant that hangs is not caught by an assertion."""
 
 
 def mutate(text: str, mutant: Mutant) -> str:
