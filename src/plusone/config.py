@@ -82,15 +82,17 @@ def load(
     path: str | Path | None = None,
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, object] | None = None,
+    *,
+    default_stores: Mapping[str, str] | None = None,
 ) -> Settings:
-    """The settings of flags over environment over file over defaults.
+    """The settings of flags over environment over file over defaults; of these, `default_stores` may be others.
 
     `path` must exist; without one, `plusone.toml` is read if the working folder has it. `flags` are the names of
     `Settings`, and `store` for the default store's URL; None means not given. Raises `ConfigurationError`, which names
     the key and where it was found.
     """
     values: dict[str, Any] = {}
-    stores = dict(Settings().stores)
+    stores = dict(Settings().stores if default_stores is None else default_stores)
 
     def take(key: str, value: object, found: str, *, text: bool = False) -> None:
         if key == "stores":

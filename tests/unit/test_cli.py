@@ -113,7 +113,7 @@ def test_bounds_and_preconditions_are_exit_code_5() -> None:
         (["get", "a", "--store", "mongo://h"], "plusone: unknown store scheme 'mongo'; known are "),
         (["get", "a", "--config", "none.toml"], "plusone: none.toml: there is no such file\n"),
         (["get", "a", "--timeout", "61"], "plusone: --timeout: Expected `float` <= 60.0\n"),
-        (["list", "--limit", "0"], "plusone: limit must be an integer from 1 to 1000\n"),
+        (["list", "--limit", "0", "--store", "memory:"], "plusone: limit must be an integer from 1 to 1000\n"),
         (["serve", "--log-level", "loud"], "plusone: --log-level: Invalid enum value 'loud'; allowed are debug, info"),
     ],
 )
@@ -196,6 +196,19 @@ def test_stores_shows_what_each_promises() -> None:
     assert len(found) == len(set(registry.STORES.values()))
     for store in found:
         assert store.get("tested_on") or store["not_installed"]
+
+
+@pytest.mark.parametrize("asked", ["redis", "rediss:", "redis://me:secret@host/0"])
+def test_one_store_is_shown_by_its_scheme(asked: str) -> None:
+    shown = run("stores", asked).stdout
+    assert shown.startswith("Redis, Valkey (redis:, rediss:)\n")
+    assert shown.count("tested on") == 1
+    assert answer("stores", asked)["schemes"] == ["redis", "rediss"]
+
+
+def test_a_scheme_that_there_is_not_is_exit_code_2() -> None:
+    refused = run("stores", "reddis", exit_code=2).stderr
+    assert refused.startswith("plusone: unknown store scheme 'reddis'; known are memory, sqlite, redis, ")
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -286,7 +299,39 @@ def test_setup_says_which_store_could_not_be_set_up_and_why(tmp_path: Path) -> N
     assert failed.stdout == "default: memory://\n  nothing to do\n  ready\n"
     assert failed.stderr.startswith("plusone: store other: sqlite: ")
     assert run("setup", "none://here", exit_code=2).stderr.startswith("plusone: unknown store scheme 'none'")
-    assert run("setup", "nothing", exit_code=2).stderr.startswith("plusone: not a store URL")
+    assert run("setup", "no/thing", exit_code=2).stderr.startswith("plusone: not a store URL")
+
+
+def test_a_name_that_is_not_configured_is_said_to_be_none() -> None:
+    Path("plusone.toml").write_text('[stores]\ndefault = "memory://"\nother = "sqlite:other.db"\n')
+    message = "plusone: no store of the name nosuch is configured; configured are default, other; or give a URL\n"
+    assert run("setup", "nosuch", exit_code=2).stderr == message
+    message = "plusone: no store of the name nosuch is configured; configured are other; or give a URL\n"
+    assert run("get", "votes", "--store", "nosuch", exit_code=2).stderr == message
+    Path("plusone.toml").unlink()
+    message = "plusone: no store of the name nosuch is configured; give a URL\n"
+    assert run("get", "votes", "--store", "nosuch", exit_code=2).stderr == message
+
+
+def test_setup_without_anything_configured_says_what_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default is for trying out, and is made when it is counted on."""
+    refused = run("setup", exit_code=2).stderr
+    assert refused.startswith("plusone: no store is configured: give a URL, as in plusone setup sqlite:data/")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("PLUSONE_STORE", "sqlite:environment.db")
+    assert run("setup").stdout.startswith("default: sqlite:environment.db\n  done:\n")
+
+
+@pytest.mark.parametrize("command", [("get", "votes"), ("list",)])
+@pytest.mark.parametrize("url", ["sqlite:typo.db", "sqlite:none/typo.db?", "sqlite:typo.db?synchronous=normal"])
+def test_reading_makes_no_file(tmp_path: Path, command: tuple[str, ...], url: str) -> None:
+    refused = run(*command, "--store", url, exit_code=2)
+    assert refused.stdout == ""
+    assert refused.stderr.startswith(f"plusone: sqlite: there is no file {tmp_path}")
+    assert "counting makes it" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+    run("increment", "votes", "--store", url)
+    assert "votes" in run(*command, "--store", url).stdout
 
 
 def test_setup_of_a_server_says_ready_or_that_it_is_out_of_reach_and_never_a_password() -> None:

@@ -119,6 +119,17 @@ def test_durability_is_what_the_url_says(
     assert seen == [synchronous, "wal"]
 
 
+def test_a_file_that_is_not_there_is_not_made_where_the_url_says_so(path: Path) -> None:
+    """Setup is asked for what it makes, and makes it."""
+    for folder in (path.parent, path.parent / "folder"):
+        url = f"sqlite:{folder / 'typo.db'}?create=no"
+        with pytest.raises(ConfigurationError, match=r"there is no file .*typo\.db; counting makes it"):
+            asyncio.run(_open_and_close(url))
+    assert list(path.parent.iterdir()) == []
+    assert asyncio.run(store_of(url).setup(dry_run=False))
+    asyncio.run(_open_and_close(url))
+
+
 def test_the_promise_follows_the_setting(path: Path) -> None:
     full, normal = (store_of(f"sqlite:{path}?synchronous={setting}") for setting in ("full", "normal"))
     assert full.capabilities.durable == "process crash and loss of power (synchronous=full)"

@@ -21,7 +21,8 @@ import typer.core
 
 import plusone
 from plusone.cli.installed import NotInstalled, known, schemes_by_class
-from plusone.cli.preparing import prepare, targets
+from plusone.cli.places import existing, targets, url_of
+from plusone.cli.preparing import prepare
 from plusone.cli.printing import absence, explained, print_counters, print_json, print_rows, print_stores, promises
 from plusone.config import DEFAULT_STORE, load
 from plusone.counters import Counters
@@ -177,7 +178,9 @@ def get(
     """Read counters. With --json, each is an object on a line of its own."""
     with explained(as_json):
         consistency: Consistency = "eventual" if eventual else "strong"
-        found = _ask(lambda counters: counters.get_many(names, consistency=consistency), store, config, timeout)
+        found = _ask(
+            lambda counters: counters.get_many(names, consistency=consistency), store, config, timeout, reads=True
+        )
         if as_json:
             for counter in found:
                 print_json(counter)
@@ -197,7 +200,13 @@ def list_(
 ) -> None:
     """List the counters that exist."""
     with explained(as_json):
-        page = _ask(lambda counters: counters.list(prefix, limit=limit, page_token=page_token), store, config, timeout)
+        page = _ask(
+            lambda counters: counters.list(prefix, limit=limit, page_token=page_token),
+            store,
+            config,
+            timeout,
+            reads=True,
+        )
         if as_json:
             print_json(page)
         else:
@@ -207,13 +216,22 @@ def list_(
 
 
 @app.command()
-def stores(as_json: Json = False) -> None:
+def stores(
+    scheme: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SCHEME", help="Only the datastore of this scheme, such as redis; or of this store URL."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show what each datastore promises, and on which server of which version that was tested."""
-    found = [known(schemes) for schemes in schemes_by_class()]
-    if as_json:
-        print_json(found)
-    else:
-        print_stores(absence(store) if isinstance(store, NotInstalled) else promises(store) for store in found)
+    with explained(as_json):
+        found = [known(schemes) for schemes in schemes_by_class(scheme)]
+        if as_json:
+            print_json(found if scheme is None else found[0])
+        else:
+            print_stores(absence(store) if isinstance(store, NotInstalled) else promises(store) for store in found)
 
 
 @app.command()
@@ -235,7 +253,8 @@ def setup(
     """
     with explained(as_json):
         settings = load(config, os.environ)
-        for label, url in targets(store, settings).items():
+        configured = load(config, os.environ, default_stores={}).stores
+        for label, url in targets(store, settings, configured).items():
             prepare(label, url, settings, dry_run=dry_run, as_json=as_json)
 
 
@@ -315,14 +334,19 @@ def _change(
 
 
 def _ask(
-    call: Callable[[Counters], Coroutine[Any, Any, T]], store: str | None, config: Path | None, timeout: float | None
+    call: Callable[[Counters], Coroutine[Any, Any, T]],
+    store: str | None,
+    config: Path | None,
+    timeout: float | None,
+    *,
+    reads: bool = False,
 ) -> T:
     settings = load(config, os.environ, {"store": store, "timeout": timeout})
-    url = settings.stores[DEFAULT_STORE]
+    url = url_of(settings.stores[DEFAULT_STORE], settings.stores)
 
     async def answer() -> T:
         async with plusone.open(
-            settings.stores.get(url, url),
+            existing(url) if reads else url,
             timeout=settings.timeout,
             on_gap=settings.on_gap,
             token_retention=settings.token_retention,

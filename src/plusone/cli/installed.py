@@ -22,12 +22,20 @@ class NotInstalled(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a driver that is installed will not load."""
 
 
-def schemes_by_class() -> list[list[str]]:
-    """The schemes of each store, in the order of the registry."""
+def schemes_by_class(only: str | None = None) -> list[list[str]]:
+    """The schemes of each store, in the order of the registry; of one, if `only` is one of its schemes, or a URL of it.
+
+    Raises `ConfigurationError` for a scheme that there is not.
+    """
     schemes: dict[str, list[str]] = {}
     for scheme, target in STORES.items():
         schemes.setdefault(target, []).append(scheme)
-    return list(schemes.values())
+    if only is None:
+        return list(schemes.values())
+    scheme = only.partition(":")[0]
+    if scheme not in STORES:
+        raise ConfigurationError(f"unknown store scheme {scheme!r}; known are {', '.join(STORES)}")
+    return [schemes[STORES[scheme]]]
 
 
 def known(schemes: Sequence[str]) -> Capabilities | NotInstalled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import typer
@@ -16,14 +16,6 @@ from plusone.clock import Clock
 from plusone.config import Settings
 from plusone.errors import PlusoneError
 from plusone.stores.registry import StoreURL, make_store
-
-
-def targets(store: str | None, settings: Settings) -> Mapping[str, str]:
-    """URLs by what to call them: the store that was asked for, or else all that are configured."""
-    if store is None:
-        return settings.stores
-    url = settings.stores.get(store)
-    return {StoreURL.parse(store).redacted(): store} if url is None else {store: url}
 
 
 def prepare(label: str, url: str, settings: Settings, *, dry_run: bool, as_json: bool) -> None:

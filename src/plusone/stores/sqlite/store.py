@@ -41,11 +41,12 @@ _decode_list: Final = msgspec.json.Decoder(list[tuple[str, int, int, int | None]
 
 
 class SQLiteStore:
-    """`sqlite:///absolute/path.db` and `sqlite:relative/path.db`; missing folders are made.
+    """`sqlite:///absolute/path.db` and `sqlite:relative/path.db`; a missing file is made, with its folders.
 
     Parameters of the URL: `synchronous=full` (the default: an acknowledged operation survives the loss of power) or
     `normal` (it survives the end of the process, even by `kill -9`; a loss of power may take the last ones);
-    `busy_timeout`, whole seconds to wait for another process that holds the write lock (default 2).
+    `busy_timeout`, whole seconds to wait for another process that holds the write lock (default 2); `create=no` leaves
+    the making to `plusone setup`.
     """
 
     CAPABILITIES = Capabilities(
@@ -67,7 +68,7 @@ class SQLiteStore:
     @classmethod
     def from_url(cls, url: StoreURL, *, clock: Clock, token_retention_ms: int) -> SQLiteStore:
         """Raises `ConfigurationError`. Touches no file yet."""
-        url.only("synchronous", "busy_timeout")
+        url.only("synchronous", "busy_timeout", "create")
         synchronous = url.query.get("synchronous", "full")
         if synchronous not in ("full", "normal"):
             raise ConfigurationError("sqlite: synchronous must be full or normal")
@@ -77,6 +78,7 @@ class SQLiteStore:
             token_retention_ms=token_retention_ms,
             synchronous="full" if synchronous == "full" else "normal",
             busy_timeout=url.integer("busy_timeout", BUSY_TIMEOUT_DEFAULT_SECONDS, 0, 60),
+            create=url.flag("create", default=True),
         )
 
     def __init__(
@@ -87,6 +89,7 @@ class SQLiteStore:
         token_retention_ms: int,
         synchronous: Literal["full", "normal"] = "full",
         busy_timeout: float = BUSY_TIMEOUT_DEFAULT_SECONDS,
+        create: bool = True,
     ) -> None:
         self.capabilities = self.CAPABILITIES
         if synchronous != "full":
@@ -98,6 +101,7 @@ class SQLiteStore:
         self._token_retention_ms = token_retention_ms
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
+        self._create = create
         self._database: Database | None = None
         self._inherited: list[Database] = []
 
@@ -112,7 +116,7 @@ class SQLiteStore:
         return steps
 
     async def open(self) -> None:
-        """Create the file if need be. Raises `ConfigurationError` if its folder cannot be, else what `apply` would."""
+        """Create the file if need be. Raises `ConfigurationError` if it may not, or its folder cannot be, made."""
         if self._database is not None:
             if self._database.pid == os.getpid():
                 return
@@ -121,6 +125,11 @@ class SQLiteStore:
         if sqlite3.sqlite_version_info < SQLITE_OLDEST:
             oldest = ".".join(map(str, SQLITE_OLDEST))
             raise ConfigurationError(f"sqlite: Python has SQLite {sqlite3.sqlite_version} here; {oldest} is the oldest")
+        if not self._create and not self.path.exists():
+            raise ConfigurationError(
+                f"sqlite: there is no file {self.path}; counting makes it, unless the store URL says create=no, and so"
+                " does plusone setup"
+            )
         self._make_folder()
         writer = Writer(
             self.path,
