@@ -27,8 +27,8 @@ from plusone.lab.results import Contradiction, Violation
 BUDGET: Final = 300_000
 """States that a search visits before it gives up, on each counter: a few seconds."""
 _SHRINKING_BUDGET: Final = 50_000
-_FAILURES: Final = ("kill", "failover", "partition", "pause", "crash", "restart", "disk_full")
-"""What marks may say of the servers that can make them lose what they acknowledged."""
+_FAILURES: Final = {"kill", "failover", "partition", "pause", "disk_full"}
+"""Faults of servers, by which they may lose what they acknowledged. What befalls a connection loses nothing."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class _Case(msgspec.Struct, frozen=True):
 
 def check(history: History, *, budget: int = BUDGET) -> Verdict:
     """Judge a history. `budget` bounds the search on each counter whose order is not told."""
-    failures_ns = sorted(mark.at_ns for mark in history.marks if mark.fault.startswith(_FAILURES))
+    failures_ns = sorted(mark.at_ns for mark in history.marks if mark.fault in _FAILURES)
     found: dict[Violation, int] = {}
     first: dict[Violation, tuple[int, Contradiction]] = {}
     undecided: list[str] = []
@@ -80,33 +80,31 @@ def check(history: History, *, budget: int = BUDGET) -> Verdict:
     )
 
 
+def is_legal(operations: Operations, *, budget: int = BUDGET) -> bool | None:
+    """Whether some order explains the operations on one counter, and nothing more: `check` says why not as well.
+
+    None if that was not found within the budget.
+    """
+    columns, findings = merged(operations, columns_of(operations))
+    return False if findings else _decide(columns, budget).legal
+
+
 def _judge(operations: Operations, failures_ns: Sequence[int], budget: int) -> _Case:
     columns, findings = merged(operations, columns_of(operations))
-    numbers = operations.number
-    size = counting.is_counting(columns)
-    by_revision = revisions.is_by_revision(columns)
-    false = bool(false_on_their_face(columns))
-    decision = Decision(False) if false else _decide(columns, size, by_revision, budget)
-    if decision.legal and not findings:
-        return _Case(True)
-    if decision.legal is None and not findings:
-        return _Case(None, (), decision.why)
+    decision = _decide(columns, budget)
     if decision.legal is False:
-        if by_revision or (size is None and revisions.is_by_value(columns)):
-            findings += explaining_revisions.explain(columns, numbers, failures_ns, by_revision=by_revision)
-        elif size is not None:
-            findings += explaining_counting.explain(columns, size, numbers, failures_ns)
-        elif false:
-            findings += explaining_revisions.faces(columns, numbers)
-        if not findings:
-            findings.append(_searched(columns, numbers, decision))
-    return _Case(False, findings)
+        findings += _explain(columns, operations.number, failures_ns, decision)
+    if findings:
+        return _Case(False, findings)
+    return _Case(decision.legal, (), decision.why)
 
 
-def _decide(columns: Columns, size: int | None, by_revision: bool, budget: int) -> Decision:
-    if by_revision:
+def _decide(columns: Columns, budget: int) -> Decision:
+    if false_on_their_face(columns):
+        return Decision(False)
+    if revisions.is_by_revision(columns):
         decision = revisions.decide(columns, budget, by_revision=True)
-    elif size is not None:
+    elif (size := counting.is_counting(columns)) is not None:
         decision = counting.decide(columns, size)
     elif revisions.is_by_value(columns):
         decision = revisions.decide(columns, budget, by_revision=False)
@@ -118,6 +116,20 @@ def _decide(columns: Columns, size: int | None, by_revision: bool, budget: int) 
     if word == "undecided":
         return Decision(None, decision.why or f"no order was found among {budget} states, and not all were tried")
     return Decision(word == "legal")
+
+
+def _explain(
+    columns: Columns, numbers: Sequence[int], failures_ns: Sequence[int], decision: Decision
+) -> Sequence[Finding]:
+    if revisions.is_by_revision(columns):
+        findings = explaining_revisions.explain(columns, numbers, failures_ns, by_revision=True)
+    elif (size := counting.is_counting(columns)) is not None:
+        findings = explaining_counting.explain(columns, size, numbers, failures_ns)
+    elif revisions.is_by_value(columns):
+        findings = explaining_revisions.explain(columns, numbers, failures_ns, by_revision=False)
+    else:
+        findings = explaining_revisions.faces(columns, numbers)
+    return findings or [_searched(columns, numbers, decision)]
 
 
 def _searched(columns: Columns, numbers: Sequence[int], decision: Decision) -> Finding:

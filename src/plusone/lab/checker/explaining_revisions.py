@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -45,7 +46,7 @@ class _Revisions(Explanation):
         order = self.follow(spots, self._say, self._admitted, one_each=self.by_revision)
         for finding in order.losses.findings():
             self.note(finding.kind, finding.sentence, *finding.indices)
-        used = order.used
+        used = sorted(order.used)
         # Of those that had one place only one is left; and what told a state of another time tells none of its own.
         gone = sorted(order.gone | {spot.index for spot in order.seers if spot.index in order.excused})
         self.without[:] = False
@@ -170,7 +171,7 @@ class _Revisions(Explanation):
             lacking = [int(number == illegal) for number in range(len(missing))]
         for gap, lacks in zip(missing, lacking, strict=True):
             until = gap.after + (gap.count or 1)
-            for _ in range(lacks - sum(gap.after < place <= until for place in used)):
+            for _ in range(lacks - bisect_right(used, until) + bisect_right(used, gap.after)):
                 self._note_gap(chain, gap)
 
     def _note_gap(self, chain: Chain, gap: Gap) -> None:
