@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from plusone.config import load
+from plusone.stores.registry import STORES, StoreURL
 from tools import docs
 
 README = (docs.ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,6 +49,12 @@ def test_the_readmes_configuration_loads(tmp_path: Path) -> None:
     (block,) = blocks("toml")
     (tmp_path / "plusone.toml").write_text(block, encoding="utf-8")
     assert load(tmp_path / "plusone.toml").stores == tomllib.loads(block)["stores"]
+
+
+def test_the_readme_has_a_url_of_each_datastore() -> None:
+    (block,) = [block for block in blocks("text") if "sqlite:" in block]
+    schemes = {StoreURL.parse(url).scheme for url in block.split()}
+    assert {STORES[scheme] for scheme in schemes} == set(STORES.values())
 
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/protocol.md", "docs/speed.md", *docs.GENERATED])

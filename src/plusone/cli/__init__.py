@@ -219,9 +219,7 @@ def list_(
 def stores(
     scheme: Annotated[
         str | None,
-        typer.Argument(
-            metavar="SCHEME", help="Only the datastore of this scheme, such as redis; or of this store URL."
-        ),
+        typer.Argument(metavar="SCHEME", help="Only the datastore of this scheme, such as redis, or of this URL."),
     ] = None,
     as_json: Json = False,
 ) -> None:
