@@ -24,6 +24,7 @@ A store that is reached over TCP inherits `FaultSuite` of `faults.py` as well.
 
 from __future__ import annotations
 
+from tests.conformance.capabilities import CapabilityRules
 from tests.conformance.facade import FacadeRules
 from tests.conformance.facade_tokens import FacadeTokenRules
 from tests.conformance.names import NameRules
@@ -32,5 +33,5 @@ from tests.conformance.steps import StepRules
 from tests.conformance.tokens import TokenRules
 
 
-class ConformanceSuite(StepRules, RecordRules, TokenRules, NameRules, FacadeRules, FacadeTokenRules):
+class ConformanceSuite(StepRules, RecordRules, TokenRules, NameRules, CapabilityRules, FacadeRules, FacadeTokenRules):
     """Every rule that holds for every store."""

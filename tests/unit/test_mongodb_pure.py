@@ -15,8 +15,6 @@ import pymongo.errors
 from bson import decode, encode
 from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
-from hypothesis import given
-from hypothesis import strategies as st
 from pymongo import ReadPreference
 
 from plusone.errors import (
@@ -30,7 +28,7 @@ from plusone.errors import (
 from plusone.stores.mongodb.documents import TOKENS_PER_COUNTER, Document, Write, absent, decide, parse
 from plusone.stores.mongodb.errors import BY_CLASS, DUPLICATE_KEY, of_write_error, translate
 from plusone.stores.mongodb.settings import Settings
-from plusone.stores.mongodb.store import MongoDBStore, behind
+from plusone.stores.mongodb.store import MongoDBStore
 from plusone.stores.protocol import Answer, GuardedAdd, TokenWrite
 from plusone.stores.record import Session
 from plusone.stores.registry import StoreURL
@@ -234,16 +232,6 @@ def test_a_document_of_something_else_is_corrupt(found: dict[str, Any]) -> None:
 def test_a_document_without_a_stamp_is_corrupt() -> None:
     assert isinstance(parse({"_id": KEY, "count": 3}), CorruptRecord)
     assert isinstance(parse({"_id": KEY, "stamp": 0}), CorruptRecord)
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.text(st.characters(exclude_categories=["Cs"])))
-def test_behind_a_prefix_is_all_that_begins_with_it(prefix: str, rest: str) -> None:
-    """In the order of MongoDB, which is that of UTF-8."""
-    prefix = f"default/{prefix}"
-    begin, end = prefix.encode(), behind(prefix).encode()
-    assert begin <= (prefix + rest).encode() < end
-    other = f"default/{rest}"
-    assert (begin <= other.encode() < end) == other.startswith(prefix)
 
 
 # Errors.

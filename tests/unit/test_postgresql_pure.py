@@ -1,4 +1,4 @@
-"""What of the PostgreSQL store needs no server: the URL, the driver's settings, the errors, the end of a prefix."""
+"""What of the PostgreSQL store needs no server: the URL, the driver's settings, the errors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import ssl
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 pytest.importorskip("asyncpg")
 
@@ -19,10 +17,7 @@ from asyncpg.exceptions import _base
 from plusone.errors import ConfigurationError, OutcomeUnknown, PlusoneError, StoreRefused, StoreUnavailable
 from plusone.stores.postgresql.errors import BY_SQLSTATE, is_data_error, leaves_connection_usable, not_sent, translate
 from plusone.stores.postgresql.settings import Settings
-from plusone.stores.postgresql.store import beyond
 from plusone.stores.registry import StoreURL
-
-TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=6)
 
 
 def settings(url: str) -> Settings:
@@ -234,30 +229,6 @@ def test_what_a_connection_survives() -> None:
     assert not leaves_connection_usable(asyncio.CancelledError())
     assert is_data_error(translate(asyncpg.NumericValueOutOfRangeError("bigint out of range")))
     assert not is_data_error(survived)
-
-
-# Prefixes.
-
-
-@given(TEXT, TEXT)
-def test_the_end_of_a_prefix_is_above_all_that_begin_with_it(prefix: str, rest: str) -> None:
-    end = beyond(prefix)
-    assert end is None or (prefix + rest).encode() < end.encode()
-
-
-@given(TEXT, TEXT)
-def test_what_is_between_a_prefix_and_its_end_begins_with_it(prefix: str, other: str) -> None:
-    end = beyond(prefix)
-    if prefix.encode() <= other.encode() and (end is None or other.encode() < end.encode()):
-        assert other.startswith(prefix) or end is None
-
-
-def test_ends_at_the_edges() -> None:
-    assert beyond("a") == "b"
-    assert beyond("\ud7ff") == "\ue000"
-    assert beyond("a\U0010ffff") == "b"
-    assert beyond("\U0010ffff") is None
-    assert beyond("") is None
 
 
 def test_a_root_certificate_is_read(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Page tokens: opaque to whoever carries them from one page to the next, and checked when they come back."""
+"""What listings share: where a prefix ends, and page tokens: opaque to their carriers, checked when they come back."""
 
 from __future__ import annotations
 
 import base64
+import sys
 
 from plusone.errors import InvalidRequest
 
@@ -38,6 +39,16 @@ def decode_key(page_token: str, prefix: str) -> str:
     if not key or not key.startswith(prefix):
         raise foreign()
     return key
+
+
+def above(prefix: str) -> str | None:
+    """The first key, by code points, that is above all that begin with `prefix`; None if there is none."""
+    for end in range(len(prefix), 0, -1):
+        last = ord(prefix[end - 1])
+        if last < sys.maxunicode:
+            # Surrogates are no characters.
+            return prefix[: end - 1] + chr(0xE000 if last == 0xD7FF else last + 1)
+    return None
 
 
 def foreign() -> InvalidRequest:

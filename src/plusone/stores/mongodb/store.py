@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -170,7 +169,7 @@ class MongoDBStore:
         counters = self._open_counters()
         after = "" if page_token is None else paging.decode_key(page_token, prefix)
         now_ms = self._clock.wall_ms()
-        asked = _LIST.fill({"from": prefix, "after": after, "end": behind(prefix), "now": Int64(now_ms)})
+        asked = _LIST.fill({"from": prefix, "after": after, "end": paging.above(prefix), "now": Int64(now_ms)})
         try:
             cursor = counters.find(asked, _RECORD, sort=[("_id", 1)], limit=limit + 1, batch_size=limit + 1)
             found = await cursor.to_list()
@@ -355,11 +354,3 @@ def _size_of(document: Document) -> int:
 
 def _missed(state: Answer) -> Answer:
     return Answer("missed", state.value, state.revision, state.exists)
-
-
-def behind(prefix: str) -> str:
-    """The first string behind all those that begin with `prefix`, which is not empty."""
-    last = ord(prefix[-1])
-    if last == sys.maxunicode:
-        return behind(prefix[:-1])
-    return prefix[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)

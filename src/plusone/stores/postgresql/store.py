@@ -8,7 +8,6 @@ with `fsync` and `synchronous_commit` on, its defaults, they survive a crash and
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
@@ -152,7 +151,7 @@ class PostgreSQLStore:
         """In the order of the keys' bytes. A page token holds the last key."""
         after = "" if page_token is None else paging.decode_key(page_token, prefix)
         async with self.primary.one() as link:
-            in_recovery, rows = await link.ask("list", prefix, after, beyond(prefix), limit + 1)
+            in_recovery, rows = await link.ask("list", prefix, after, paging.above(prefix), limit + 1)
             if in_recovery:
                 raise deciding.standby()
         found = _decode_list(rows or "[]")
@@ -174,16 +173,6 @@ class PostgreSQLStore:
         await self.primary.close()
         if self.replica is not self.primary:
             await self.replica.close()
-
-
-def beyond(prefix: str) -> str | None:
-    """The first key, by code points, that is above all that begin with `prefix`; None if there is none."""
-    for end in range(len(prefix), 0, -1):
-        last = ord(prefix[end - 1])
-        if last < sys.maxunicode:
-            # Surrogates are no characters.
-            return prefix[: end - 1] + chr(0xE000 if last == 0xD7FF else last + 1)
-    return None
 
 
 def _is_add(request: GuardedAdd, writer: str) -> bool:
