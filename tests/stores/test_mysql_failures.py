@@ -187,7 +187,7 @@ async def test_a_server_that_flushes_late_is_warned_of(url: str, caplog: pytest.
     finally:
         await executed(url, "SET GLOBAL innodb_flush_log_at_trx_commit = 1")
     [record] = [record for record in caplog.records if record.name == "plusone.stores.mysql"]
-    assert record.getMessage().startswith("innodb_flush_log_at_trx_commit is 2: ")
+    assert record.getMessage().startswith("MariaDB: innodb_flush_log_at_trx_commit is 2: ")
     caplog.clear()
     async with opened(store_at(url)):
         assert caplog.records == []

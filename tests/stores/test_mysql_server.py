@@ -92,7 +92,7 @@ async def test_a_binary_log_that_is_written_late_is_warned_of(caplog: pytest.Log
         async with opened(store_at(url)):
             pass
         [record] = [record for record in caplog.records if record.name == "plusone.stores.mysql"]
-        assert record.getMessage().startswith("sync_binlog is 0, and there is a binary log: ")
+        assert record.getMessage().startswith("MariaDB: sync_binlog is 0, and there is a binary log: ")
         await executed(url, "SET GLOBAL sync_binlog = 1")
         caplog.clear()
         async with opened(store_at(url)):

@@ -68,7 +68,8 @@ def test_an_unknown_host(server: ServerProcess) -> None:
 
 
 def test_nobody_there() -> None:
-    definite(f"postgresql://postgres:secret@127.0.0.1:{free_port()}/postgres", StoreUnavailable, "refused|failed")
+    advice = "see that the server runs, and that host and port in the store URL are right"
+    definite(f"postgresql://postgres:secret@127.0.0.1:{free_port()}/postgres", StoreUnavailable, advice)
 
 
 def test_a_server_that_does_not_answer(server: ServerProcess) -> None:

@@ -254,7 +254,7 @@ def test_eviction_is_warned_of(
     finally:
         direct.config_set("maxmemory-policy", "noeviction")
     _, warning = warnings(caplog)
-    assert warning.startswith(f"maxmemory-policy is {policy}: when memory is short Redis drops {lost};")
+    assert warning.startswith(f"Redis: maxmemory-policy is {policy}: when memory is short Redis drops {lost};")
 
 
 def test_a_server_without_an_append_only_file_is_warned_of(
@@ -265,7 +265,7 @@ def test_a_server_without_an_append_only_file_is_warned_of(
         direct.config_set("save", save)
         asyncio.run(open_and_close(url))
         [warning] = warnings(caplog)
-        assert warning.startswith("appendonly is no: a crash of Redis takes what it acknowledged since its last")
+        assert warning.startswith("Redis: appendonly is no: a crash of Redis takes what it acknowledged since its last")
         assert warning.endswith("set appendonly yes")
         caplog.clear()
     direct.config_set("save", "")

@@ -215,6 +215,10 @@ def test_messages_begin_with_the_datastore_and_say_what_to_do() -> None:
         " max_connections, or lower connections in the store URL"
     )
     assert str(not_sent(TimeoutError())) == "PostgreSQL: no answer in time (TimeoutError)"
+    assert str(not_sent(TimeoutError(), host="h")) == (
+        "PostgreSQL: no answer in time (TimeoutError); see that the server runs, and that host and port in the store"
+        " URL are right"
+    )
     assert str(not_sent(socket.gaierror("Name or service not known"), host="db.invalid")) == (
         "PostgreSQL: the host's name 'db.invalid' cannot be resolved (Name or service not known); correct the store"
         " URL, in which a password's special characters are percent-encoded"

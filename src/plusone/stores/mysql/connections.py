@@ -56,7 +56,7 @@ class Connections:
             try:
                 if not connection.connected:
                     await self._connect(connection)
-                await _converse(connection, statements, found)
+                await self._converse(connection, statements, found)
             except BaseException as error:
                 self._in_use.discard(connection)
                 connection.close()
@@ -96,25 +96,24 @@ class Connections:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 await connection.connect()
-                await _converse(connection, self._session, [])
+                await self._converse(connection, self._session, [])
         except TimeoutError as error:
             raise StoreUnavailable(f"{self._title}: no connection in time; see that the server runs") from error
         except Exception as error:
             raise without_effect(error, self._title) from error
 
+    async def _converse(self, connection: Connection, statements: Statements, found: list[Rows]) -> None:
+        await connection.query(";".join(statements))
+        while True:
+            result = connection._result
+            found.append(result.rows or ())
+            if not result.has_next:
+                break
+            await connection.next_result()
+        if len(found) != len(statements):
+            raise OutcomeUnknown(f"{self._title}: the server answered {len(found)} of {len(statements)} statements")
+
     def _translated(self, error: Exception, statements: Statements, answered: int) -> PlusoneError:
         if statements[-1] != COMMIT:
             return without_effect(error, self._title)
         return translate(error, self._title, committing=answered == len(statements) - 1)
-
-
-async def _converse(connection: Connection, statements: Statements, found: list[Rows]) -> None:
-    await connection.query(";".join(statements))
-    while True:
-        result = connection._result
-        found.append(result.rows or ())
-        if not result.has_next:
-            break
-        await connection.next_result()
-    if len(found) != len(statements):
-        raise OutcomeUnknown(f"the server answered {len(found)} of {len(statements)} statements")

@@ -38,21 +38,24 @@ def check(variables: Mapping[str, str], title: str, kinds: Container[str]) -> No
         )
 
 
-def warn_of_durability(variables: Mapping[str, str]) -> None:
+def warn_of_durability(variables: Mapping[str, str], title: str) -> None:
     """Log what the server acknowledges before it is on its disk."""
     if _kind(variables) == "TiDB":
         return  # it has none of InnoDB's settings, but their names
     flush = variables.get("innodb_flush_log_at_trx_commit", "1")
     if flush != "1":
         _log.warning(
-            "innodb_flush_log_at_trx_commit is %s: the server acknowledges what a crash may take; set it to 1", flush
+            "%s: innodb_flush_log_at_trx_commit is %s: the server acknowledges what a crash may take; set it to 1",
+            title,
+            flush,
         )
     sync = variables.get("sync_binlog", "1")
     if variables.get("log_bin") == "ON" and sync != "1":
         # What is not in the binary log is rolled back at the next start, though InnoDB has it.
         _log.warning(
-            "sync_binlog is %s, and there is a binary log: the server acknowledges what a loss of power may take; set"
-            " it to 1",
+            "%s: sync_binlog is %s, and there is a binary log: the server acknowledges what a loss of power may take;"
+            " set it to 1",
+            title,
             sync,
         )
 

@@ -125,7 +125,7 @@ class MySQLStore:
         try:
             variables = await self._look_at_server()
             await schema.make(self.server, await schema.missing(self.server, self._title))
-            warn_of_durability(variables)
+            warn_of_durability(variables, self._title)
         except BaseException:
             # Nobody closes what never was open.
             await self.server.close()

@@ -78,6 +78,8 @@ WHAT_TO_DO: Final[Mapping[str, str]] = {
 }
 """What stands behind the server's own words."""
 
+_UNREACHED: Final = "see that the server runs, and that host and port in the store URL are right"
+
 _GOES_ON: Final = frozenset({"40001", "40P01", "55P03", "22003", "22P02", "57014"})
 """After these the connection is as good as before."""
 
@@ -100,8 +102,10 @@ def not_sent(error: Exception, *, host: str | None = None) -> PlusoneError:
         )
         ours.__cause__ = error
     elif isinstance(ours, OutcomeUnknown):
-        refused = _is_untrusted(error) or _speaks_no_tls(error)
-        return _ours(StoreRefused if refused else StoreUnavailable, error)
+        if _is_untrusted(error) or _speaks_no_tls(error):
+            return _ours(StoreRefused, error)
+        unreached = host is not None and isinstance(error, OSError) and not isinstance(error, ssl.SSLError)
+        return _ours(StoreUnavailable, error, _UNREACHED if unreached else None)
     return ours
 
 
@@ -126,8 +130,8 @@ def _verdict(error: Exception) -> Verdict:
     return BY_SQLSTATE.get(sqlstate, BY_SQLSTATE.get(sqlstate[:2], OutcomeUnknown))
 
 
-def _ours(verdict: Verdict, error: Exception) -> PlusoneError:
-    ours = verdict(f"PostgreSQL: {_words(error)}")
+def _ours(verdict: Verdict, error: Exception, what_to_do: str | None = None) -> PlusoneError:
+    ours = verdict(f"PostgreSQL: {_words(error)}{f'; {what_to_do}' if what_to_do else ''}")
     ours.__cause__ = error
     return ours
 

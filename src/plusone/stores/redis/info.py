@@ -53,7 +53,7 @@ def check_mode(facts: Mapping[str, str]) -> None:
 def warn_of_losses(servers: Iterable[Mapping[str, str]]) -> None:
     """Log what these servers lose of what they acknowledge, or do not tell; what several have in common, once."""
     for warning in dict.fromkeys(warning for facts in servers for warning in _losses(facts)):
-        _log.warning(warning)
+        _log.warning("Redis: %s", warning)
 
 
 def _losses(facts: Mapping[str, str]) -> Iterator[str]:
