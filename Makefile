@@ -1,5 +1,5 @@
 # make run      serve on 127.0.0.1:8000, counters in ./data (PORT=, STORE= override)
-# make test     everything
+# make test     everything; what has to be skipped is named at the end (TiDB needs make tidb, once)
 # make quick    the unit level, under 20 seconds
 # make soak     100,000 schedules of the model; 20,000 increments through every fault
 # make check    lint, formatting, types, import contracts, generated documents
