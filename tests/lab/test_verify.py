@@ -292,7 +292,8 @@ def test_subjects_are_listed() -> None:
     assert [each["name"] for each in listed] == ["plusone", "service", "etcd-put-if-unchanged"]
 
 
-def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     url = f"sqlite:{tmp_path}/counters.db"
     program = "import sys; sys.argv[0] = 'plusone'; from plusone.cli import main; main()"
     command = [sys.executable, "-c", program, "verify", url, "--seconds", "60", "--output", str(tmp_path / "run")]
@@ -301,7 +302,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
             pass
         while run.poll() is None and not names(url):
             pass
-        run.send_signal(signal.SIGINT)
+        run.send_signal(number)
         _, said = run.communicate(timeout=60)
     assert (run.returncode, said) == (130, b"plusone: interrupted\n")
     assert names(url) == []

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 import typer
 
-from plusone.cli.printing import explained, print_json
+from plusone.cli.laboratory import in_lab
+from plusone.cli.printing import print_json
 from plusone.errors import ConfigurationError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; errors and progress go to stderr.")] = False,
 ) -> None:
     """Measure throughput, latency, writes, lost replies and cost of counting on several datastores."""
-    with explained(as_json):
-        needs_lab()
+    with in_lab(as_json):
         from plusone.lab.compare import Plan, planned_seconds, resolve
         from plusone.lab.compare import compare as measured
 
@@ -75,14 +75,6 @@ def compare(
             typer.echo(f"\nThe run is in {folder}; `plusone report {folder}` makes a page of it.")
         if not any(cell.increments_per_second for column in comparison.columns for cell in column.cells):
             raise StoreUnavailable("nothing was measured, since no increment was answered: the run's notes say why")
-
-
-def needs_lab() -> None:
-    """Raise `ConfigurationError` where the lab's libraries are not installed."""
-    try:
-        import hdrh.histogram  # noqa: F401
-    except ModuleNotFoundError:
-        raise ConfigurationError("the lab is not installed; run: pip install 'plusone[lab]'") from None
 
 
 def _numbers(name: str, text: str) -> list[int]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, get_args
 
 import typer
 
+from plusone.cli.laboratory import require_libraries
 from plusone.cli.printing import explained
 from plusone.errors import ConfigurationError
 
@@ -67,10 +67,8 @@ def _written(form: Format, runs: list[Run]) -> str:
         from plusone.lab.report.document import document
 
         return document(runs)
-    for library in ("jinja2", "matplotlib") if form == "html" else ():
-        if importlib.util.find_spec(library) is None:
-            raise ConfigurationError(f"the lab's {library} is not installed; run: pip install 'plusone[lab]'")
     if form == "html":
+        require_libraries()
         from rich.console import Console
 
         with Console(stderr=True).status(f"drawing {len(runs)} runs"):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
-from plusone.cli.printing import explained, print_json
+from plusone.cli.laboratory import in_lab
+from plusone.cli.printing import print_json
 from plusone.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def verify(
     Nothing is touched but counters whose names begin with plusone-lab, and tables that begin with plusone_lab; they are
     removed at the end.
     """
-    with explained(as_json), _needs_lab():
+    with in_lab(as_json):
         if list_subjects:
             _print_subjects(target, as_json=as_json)
             return
@@ -182,13 +183,3 @@ def _print_subjects(target: str | None, *, as_json: bool) -> None:
             each.name, escape(each.title), ", ".join(sorted(each.weaknesses)) or "nothing", escape(each.found)
         )
     Console(highlight=False).print(table)
-
-
-@contextmanager
-def _needs_lab() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("plusone"):
-            raise
-        raise ConfigurationError(f"the lab needs {error.name}; run: pip install 'plusone[lab]'") from error
