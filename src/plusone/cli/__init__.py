@@ -6,7 +6,6 @@ What takes long to import is imported by the command that needs it, so that help
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import shlex
 import sys
@@ -20,6 +19,7 @@ import typer
 import typer.core
 
 import plusone
+from plusone.cli import comparing, costing, reporting, verifying
 from plusone.cli.installed import NotInstalled, known, schemes_by_class
 from plusone.cli.places import existing, targets, url_of
 from plusone.cli.preparing import prepare
@@ -294,9 +294,8 @@ def version(as_json: Json = False) -> None:
         typer.echo(f"plusone {plusone.__version__}")
 
 
-for _module in ("verifying", "comparing", "reporting", "costing"):
-    if (Path(__file__).parent / f"{_module}.py").exists():
-        importlib.import_module(f"plusone.cli.{_module}").register(app)
+for _command in (verifying, comparing, reporting, costing):
+    _command.register(app)
 
 
 def main() -> None:
