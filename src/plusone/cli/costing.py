@@ -33,7 +33,7 @@ def cost(
     sessions: Annotated[
         int,
         typer.Option(help="Writers that a counter's record remembers: processes, those before a restart included."),
-    ] = 32,
+    ] = 8,
     machine: Annotated[
         float | None, typer.Option(help="Dollars a month of the machines that a datastore of your own runs on.")
     ] = None,
