@@ -291,7 +291,7 @@ def test_the_command() -> None:
     )
     assert run.exit_code == 0
     [dynamodb] = [line for line in run.stdout.splitlines() if line.startswith("dynamodb ")]
-    assert dynamodb.split() == ["dynamodb", "8,212.50", "5,000", "refused", "2,500", "13,303.29", "2,700", "200"]
+    assert dynamodb.split() == ["dynamodb", "8,212.50", "5,000", "refused", "2,500", "4,434.43", "2,700", "200"]
     [own] = [line for line in run.stdout.splitlines() if line.startswith("self-run")]
     assert own.split() == ["self-run", "60.00", "60.00"]
     assert "Price of 2025-07-21" in run.stdout
