@@ -108,6 +108,11 @@ class Proxies:
         """Let the condition be over, if it was in force: what it held back goes on."""
         self._line.end(condition)
 
+    async def cut(self) -> None:
+        """End every connection that there is, those that lead nowhere included; new ones are served."""
+        present = set(self._line.links)
+        await self._line.cut(lambda link: link in present)
+
     async def __aenter__(self) -> Proxies:
         async with AsyncExitStack() as stack:
             for proxy in self._proxies:

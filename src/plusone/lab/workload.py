@@ -39,8 +39,12 @@ PATIENCE_SECONDS: Final = 30.0
 """How long after the end a caller goes on asking for what was not answered yet."""
 _PAUSE_FIRST_SECONDS: Final = 0.005
 _PAUSE_LONGEST_SECONDS: Final = 0.2
-_CEILINGS: Final = (1, 2, 5, 20)
+_CEILINGS: Final = (1, 2, 5, 20, 20)
+_RACES: Final = 2
+"""So many at a time."""
 _TOKEN_CEILING: Final = 60
+_AT_ONCE: Final = 3
+"""So many times is a token sent at once, at most."""
 _TOKENS_PER_COUNTER: Final = 100
 _REMEMBERED: Final = 50
 _READ_PAUSE_SECONDS: Final = 0.004
@@ -118,9 +122,12 @@ class Workload:
         load = self._load
         callers = [self._caller(self._process(), "hot", "hot") for _ in range(load.callers)]
         callers += [self._caller(self._process(), "own", f"own {number}") for number in range(load.own)]
-        callers += [self._racing(), *(self._reader(self._process()) for _ in range(load.readers))]
+        callers += [self._racing(f"race {number}") for number in range(_RACES)]
+        callers += [*(self._reader(self._process()) for _ in range(load.readers))]
         if self._subject.tokens:
-            callers += [self._token_caller([self._process() for _ in range(3)]) for _ in range(load.token_callers)]
+            callers += [
+                self._token_caller([self._process() for _ in range(_AT_ONCE)]) for _ in range(load.token_callers)
+            ]
         await _together(callers)
 
     def end(self) -> None:
@@ -181,14 +188,14 @@ class Workload:
             await self._turns()
             await self._increment(process, self._counter(role, slot, self._load.operations_per_counter))
 
-    async def _racing(self) -> None:
+    async def _racing(self, slot: str) -> None:
         """One new counter after the other, each begun by all racers at the same moment."""
         processes = [self._process() for _ in range(self._load.racers)]
-        source = self._source("race")
+        source = self._source(slot)
         role: Role = "bounded" if self._subject.bounded else "fresh"
         while not self._over and self._made[role] < self._load.new_counters:
             most = source.choice(_CEILINGS)
-            name = self._counter(role, "race", 1)
+            name = self._counter(role, slot, 1)
             # Together they ask for the ceiling, and then each once more.
             each = -(-most // len(processes)) + 1
             ceiling = most if self._subject.bounded else None
@@ -218,7 +225,7 @@ class Workload:
             name = self._counter("token", "token", _TOKENS_PER_COUNTER)
             bounded = self._subject.bounded and self._made["token"] % 2 == 0
             once = (name, _TOKEN_CEILING if bounded else None, f"{self._prefix}/{source.getrandbits(64):016x}")
-            times = source.randint(1, len(processes))
+            times = source.choice((1, 2, _AT_ONCE, _AT_ONCE))
             await asyncio.gather(*(self._increment_and_read(process, *once) for process in processes[:times]))
             self._remembered.append(once)
 

@@ -61,11 +61,15 @@ class _Conditional(_Counter):
     async def increment(self, name: str, ceiling: int | None) -> Counted:
         if ceiling is None:
             return await self._add(name)
-        condition = "attribute_not_exists(#value) OR #value < :maximum"
         try:
-            return await self._add(name, ConditionExpression=condition, values={":maximum": {"N": str(ceiling)}})
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return Counted(applied=False)
+            return await self._add(
+                name,
+                ConditionExpression="attribute_not_exists(#value) OR #value < :maximum",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                values={":maximum": {"N": str(ceiling)}},
+            )
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            return Counted(applied=False, value=int(error.response["Item"]["value"]["N"]))
 
 
 @contextlib.asynccontextmanager

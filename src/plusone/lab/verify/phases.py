@@ -26,13 +26,16 @@ PhaseName: TypeAlias = FaultName | Literal["calm"]
 CLIENTS: Final = 2
 """Connections of their own, as of several processes: they contend for the same counters."""
 RATES: Final[Mapping[Fault, float]] = {
-    "cut_after_request": 0.03,
-    "cut_before_request": 0.01,
-    "delay": 0.01,
+    "cut_after_request": 0.05,
+    "cut_before_request": 0.02,
+    "delay": 0.02,
     "half_open": 0.0005,
 }
 """Swallowed requests are few: whoever meets one waits until its patience ends."""
 DELAY_MS: Final = 40
+_LOST_REPLIES: Final = 40
+"""So many are lost, if it does not take too much longer."""
+_LONGER_SECONDS: Final = 20.0
 _HELD_SECONDS: Final[Mapping[ServerFault, float]] = {
     "kill": 0.0,
     "pause": 2.0,
@@ -172,6 +175,8 @@ class _Driver:
         self._seed = seed
         self._history = history
         self._active = False
+        self._lost_replies = 0
+        self._enough = asyncio.Event()
         self._proxies: Proxies | None = None
 
     @property
@@ -211,6 +216,9 @@ class _Driver:
                 await asyncio.sleep(self._seconds / 3 / times)
                 if took > max(_LONG_SECONDS, self._seconds / 3):
                     break
+        if self._proxies is not None:
+            # Some drivers wait without end on connections that lead nowhere; their callers are to end nevertheless.
+            await self._proxies.cut()
 
     async def quiet(self) -> None:
         """Wait until nothing is under way between the callers and the datastore."""
@@ -223,6 +231,10 @@ class _Driver:
             await asyncio.sleep(0.02)
 
     def _notice(self, event: Event) -> None:
+        if event == "cut_after_request":
+            self._lost_replies += 1
+            if self._lost_replies == _LOST_REPLIES:
+                self._enough.set()
         if event in RATES or event in _PARTITIONS:
             self._bench.tally.faults[event] += 1
 
@@ -245,6 +257,9 @@ class _Driver:
         self._active = True
         try:
             await asyncio.sleep(self._seconds)
+            # What answers slowly has few replies to lose: with too few of them, the phase would prove nothing.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._enough.wait(), _LONGER_SECONDS)
         finally:
             self._active = False
             self._history.mark("replies", "end")

@@ -10,6 +10,7 @@ import msgspec
 from plusone.lab.checker import Verdict
 from plusone.lab.results import Contradiction, Promise, Violation, Word
 from plusone.lab.subjects.protocol import Subject
+from plusone.lab.verify.evidence import Evidence
 from plusone.lab.verify.phases import Phase, PhaseName
 from plusone.stores.protocol import Capabilities
 
@@ -43,7 +44,9 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     loss: Verdict | None = None
     """On the counters that lost what was acknowledged, where the datastore may do that; they are not in `verdict`."""
+    evidence: Evidence = Evidence()
     acknowledged: int
+    counted: int = 0
     wrong: Sequence[str] = ()
     """Other counters whose last value lies outside of what was acknowledged and what may have happened besides."""
     lost: int = 0
@@ -84,59 +87,104 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
         """Whether acknowledged operations may be lost in this phase by the datastore's own property."""
         if phase == "failover":
             return not self.survives_failover
-        return phase == "kill" and self.keeps is False
+        # A server that cannot write may end, and what it only had in its memory ends with it.
+        return phase in ("kill", "disk_full") and self.keeps is False
 
 
-def promises(subject: Subject, claims: Claims, judged: Sequence[Judged]) -> Sequence[Promise]:
-    """A verdict for each promise of the capability table, or of what a recipe is taken to promise."""
+def promises(subject: Subject, claims: Claims, judged: Sequence[Judged], *, calm_only: bool) -> Sequence[Promise]:
+    """A verdict for each promise of the capability table, or of what a recipe is taken to promise.
+
+    `calm_only` says that no fault was met, which belongs to the evidence.
+    """
     broken: dict[str, list[str]] = {}
     for each in judged:
         for promise, sentence in _broken(each):
             broken.setdefault(promise, []).append(f"{each.phase.name}: {sentence}")
     undecided = [f"{each.phase.name}: {each.verdict.undecided}" for each in judged if each.verdict.verdict == "unknown"]
-    names = {each.phase.name for each in judged}
-    operations = sum(each.verdict.operations for each in judged)
-    counters = sum(len(each.phase.counters) for each in judged)
-    extent = f"{operations:,} operations on {counters:,} counters: {', '.join(each.phase.name for each in judged)}"
-    acknowledged = sum(each.acknowledged for each in judged)
+    evidence = sum((each.evidence for each in judged), Evidence())
+    acknowledged, counted = sum(each.acknowledged for each in judged), sum(each.counted for each in judged)
+    phases = ", ".join(each.phase.name for each in judged)
 
-    def of_history(name: str, claim: str, *, tested: bool = True) -> Promise:
+    def of_history(name: str, claim: str, count: int, tested_by: str, *, has: bool = True) -> Promise:
         found = broken.get(name, ())
-        verdict: Word = "illegal" if found else "unknown" if undecided else "ok"
-        evidence = "; ".join(found[:2]) if found else "; ".join(undecided) if undecided else extent
-        if not tested:
-            verdict, evidence = "not tested", "the subject has none"
-        return Promise(name=name, claimed=tested, claim=claim, verdict=verdict, evidence=evidence)
-
-    def of_datastore(name: str, phase: PhaseName, claim: str, *, claimed: bool) -> Promise:
-        tested = [each for each in judged if each.phase.name == phase]
-        lost = sum(each.lost for each in tested)
-        found = broken.get(name, ())
-        total = sum(each.acknowledged for each in tested)
-        evidence = f"{total:,} increments acknowledged meanwhile, {f'{lost:,} of them lost' if lost else 'none lost'}"
-        verdict: Word = "illegal" if found else "ok"
-        if found:
-            evidence = f"{evidence}; {found[0]}"
-        if not tested:
-            verdict, evidence = "not tested", f"no {phase} was run"
-        return Promise(name=name, claimed=claimed, claim=claim, verdict=verdict, evidence=evidence)
+        if not has:
+            verdict: Word = "not tested"
+            said = "the subject has none"
+        elif found:
+            verdict, said = "illegal", "; ".join(found[:2])
+        elif undecided:
+            verdict, said = "unknown", "; ".join(undecided)
+        else:
+            verdict, said = "ok" if count else "not tested", f"{tested_by}; in calm only" if calm_only else tested_by
+        return Promise(name=name, claimed=has, claim=claim, verdict=verdict, evidence=said)
 
     own = claims.capabilities
     bounds_claim = "no increment passes its ceiling, and none is rejected below it"
     tokens_claim = f"the same key counts once; {own.token_retention}" if own else "the same key counts once"
-    durable = own.durable if own else "what the server's own durability keeps"
-    failover = own.survives_failover if own else "what the datastore's own replication keeps"
     once = f"each of {acknowledged:,} acknowledged increments is counted once, and nothing else is"
+    sums = f"{acknowledged:,} acknowledged, {counted:,} counted: {phases}"
+    told = f"{evidence.values:,} values were told"
+    at_ceilings = f"{evidence.rejected:,} increments rejected at the ceilings of {evidence.ceilings:,} counters"
+    reads = f"{evidence.reads:,} reads"
+    keys = f"{evidence.repeated:,} keys were sent more than once"
+    reads_claim = "a read shows whatever was acknowledged before it"
     return [
-        of_history(EXACTLY_ONCE, once),
-        of_history(DISTINCT, "no two increments are told the same value", tested=subject.told != "nothing"),
-        of_history(BOUNDS, bounds_claim, tested=subject.bounded),
-        of_history(READS, "a read shows whatever was acknowledged before it"),
-        of_history(TOKENS, tokens_claim, tested=subject.tokens),
-        of_datastore(DURABLE, "kill", durable, claimed=bool(claims.keeps) and "kill" in names),
-        of_datastore(FAILOVER, "failover", failover, claimed=claims.survives_failover and "failover" in names),
+        of_history(EXACTLY_ONCE, once, acknowledged, sums),
+        of_history(
+            DISTINCT,
+            "no two increments are told the same value",
+            evidence.values,
+            told,
+            has=subject.told != "nothing",
+        ),
+        of_history(BOUNDS, bounds_claim, evidence.rejected, at_ceilings, has=subject.bounded),
+        of_history(READS, reads_claim, evidence.reads, reads),
+        of_history(TOKENS, tokens_claim, evidence.repeated, keys, has=subject.tokens),
+        _durable(claims, judged, broken.get(DURABLE, ())),
+        _failover(claims, judged, broken.get(FAILOVER, ())),
         _noticed(claims, judged),
     ]
+
+
+def _durable(claims: Claims, judged: Sequence[Judged], found: Sequence[str]) -> Promise:
+    """Whether what was acknowledged outlived what it is to outlive.
+
+    A datastore that is not the lab's is left alone. What is killed then is the service before it, behind which nothing
+    may be missing, however durable the datastore is.
+    """
+    claim = claims.capabilities.durable if claims.capabilities else "what the server's own durability keeps"
+    if claims.keeps is None:
+        claim = "what the service acknowledged is in the datastore, which itself was not killed"
+    return _of_datastore(DURABLE, ("kill", "disk_full"), claim, judged, found, claimed=claims.keeps is not False)
+
+
+def _failover(claims: Claims, judged: Sequence[Judged], found: Sequence[str]) -> Promise:
+    own = claims.capabilities
+    claim = own.survives_failover if own else "what the datastore's own replication keeps"
+    return _of_datastore(FAILOVER, ("failover",), claim, judged, found, claimed=claims.survives_failover)
+
+
+def _of_datastore(
+    name: str,
+    phases: Sequence[PhaseName],
+    claim: str,
+    judged: Sequence[Judged],
+    found: Sequence[str],
+    *,
+    claimed: bool,
+) -> Promise:
+    tested = [each for each in judged if each.phase.name in phases]
+    if not tested:
+        evidence = f"no {phases[0]} was run"
+        return Promise(name=name, claimed=False, claim=claim, verdict="not tested", evidence=evidence)
+    lost = sum(each.lost for each in tested)
+    total = sum(each.acknowledged for each in tested)
+    during = ", ".join(each.phase.name for each in tested)
+    evidence = f"{total:,} increments acknowledged, {f'{lost:,} of them lost' if lost else 'none lost'}: {during}"
+    verdict: Word = "illegal" if found else "ok"
+    if found:
+        evidence = f"{evidence}; {found[0]}"
+    return Promise(name=name, claimed=claimed, claim=claim, verdict=verdict, evidence=evidence)
 
 
 def first_of_each_kind(judged: Iterable[Judged]) -> Sequence[Contradiction]:
@@ -181,8 +229,8 @@ def _noticed(claims: Claims, judged: Sequence[Judged]) -> Promise:
     if not watched:
         evidence = "nothing in it would notice" if claims.capabilities is None else "it was not asked"
         return Promise(name=NOTICED, claimed=False, claim=claim, verdict="not tested", evidence=evidence)
-    verdict: Word = "illegal" if unnoticed else "ok" if lost or gaps else "not tested"
-    evidence = (
-        f"{lost:,} acknowledged increments were lost, and {gaps:,} gaps noticed" if lost or gaps else "nothing was lost"
-    )
+    if not (lost or gaps):
+        return Promise(name=NOTICED, claimed=False, claim=claim, verdict="not tested", evidence="nothing was lost")
+    verdict: Word = "illegal" if unnoticed else "ok"
+    evidence = f"{lost:,} acknowledged increments were lost, and {gaps:,} gaps noticed"
     return Promise(name=NOTICED, claimed=True, claim=claim, verdict=verdict, evidence=evidence)

@@ -294,10 +294,9 @@ def _without_overwritten(verdict: Verdict, history: History, rose: Sequence[str]
 
 def _claims(target: Target, subject: Subject) -> Claims:
     own = capabilities(target)
-    text = own.survives_failover
     return Claims(
         keeps=target.keeps,
-        survives_failover=text.startswith("all of them") and "may be lost" not in text,
+        survives_failover=own.failover_keeps,
         capabilities=own if subject.name in ("plusone", "service") else None,
     )
 
