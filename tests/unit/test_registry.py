@@ -194,3 +194,14 @@ def test_a_prefix_has_only_characters_that_the_datastore_takes_as_they_are() -> 
     for text in ("", "a/b", "a" * 65, "%7B", "a%0A"):
         with pytest.raises(ConfigurationError, match="x: prefix must be 1 to 64 of A-Z"):
             StoreURL.parse(f"x://h?prefix={text}").prefix("plusone:")
+
+
+@pytest.mark.parametrize("scheme", STORES)
+def test_the_flag_of_a_failover_agrees_with_its_words(scheme: str) -> None:
+    """What begins with "all of them" keeps all, unless a setting is needed for that."""
+    try:
+        found = store_class(scheme).CAPABILITIES
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    words = found.survives_failover
+    assert found.failover_keeps is (words.startswith("all of them") and "may be lost" not in words)

@@ -103,6 +103,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """
     survives_failover: str
     """What becomes of acknowledged operations when the datastore fails over."""
+    failover_keeps: bool = False
+    """Whether that is: all of them are kept, whatever the settings. The lab holds a failover to it."""
     eventual_reads: bool
     """Whether `consistency="eventual"` may be answered by a replica."""
     lists: bool

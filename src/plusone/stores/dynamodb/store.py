@@ -43,6 +43,7 @@ class DynamoDBStore:
         durable="the loss of a zone: a write is in two of three before it is acknowledged",
         linearizable=True,
         survives_failover="all of them, within a region; global tables lose counts unless one region writes",
+        failover_keeps=True,
         eventual_reads=True,
         lists=True,
         ttl_clock="writer",

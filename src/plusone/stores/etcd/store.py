@@ -57,6 +57,7 @@ class EtcdStore:
         durable="what most members have on disk: crash and loss of power of any minority of them",
         linearizable=True,
         survives_failover="all of them are kept, as long as most members keep their disks",
+        failover_keeps=True,
         eventual_reads=True,
         lists=True,
         ttl_clock="writer",

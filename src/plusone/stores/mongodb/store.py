@@ -56,6 +56,7 @@ class MongoDBStore:
         durable="the loss of a minority: acknowledged by a majority, journalled",
         linearizable=False,
         survives_failover="all of them; a primary that was cut off may answer strong reads from before, for seconds",
+        failover_keeps=True,
         eventual_reads=False,
         lists=True,
         ttl_clock="writer",

@@ -274,6 +274,7 @@ class TiDBStore(MySQLStore):
         schemes=("tidb",),
         durable="loss of a minority of its nodes, and their crashes (Raft)",
         survives_failover="all of them, as long as a majority of the replicas lives",
+        failover_keeps=True,
         tested_on="TiDB (master of November 2025), embedded storage; a cluster was not run",
     )
     SERVERS = ("TiDB",)
