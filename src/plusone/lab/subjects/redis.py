@@ -219,6 +219,6 @@ BUFFERED: Final = Subject(
     told="nothing",
     bounded=False,
     writes=None,
-    weaknesses=frozenset({"phantom increment", "stale read"}),
+    weaknesses=frozenset({"lost update", "phantom increment", "stale read"}),
     connect=_buffered,
 )
