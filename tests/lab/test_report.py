@@ -178,6 +178,17 @@ def test_when_all_held_the_head_is_one_line() -> None:
     ]
 
 
+def test_what_met_no_fault_is_said_at_the_head() -> None:
+    calm = verification(faults={}, no_fault="rediss: no proxy can stand there")
+    found = summarized([Run("a", verification()), Run("b", calm), Run("c", verification("redis-lua", faults={}))])
+    assert [(line.sign.word, line.text) for line in found.lines][-1] == (
+        "in calm only",
+        "No fault was met by plusone on redis, whose promises were tested in calm only:"
+        " rediss: no proxy can stand there.",
+    )
+    assert found.checked[1].remark == "14,203 operations, in calm only"
+
+
 def test_a_few_ways_of_counting_are_named() -> None:
     wrong = verification("redis-incrby", contradictions=(contradiction("phantom increment"),))
     found = summarized([Run("a", wrong), Run("b", verification("redis-lua"))])

@@ -58,6 +58,8 @@ def test_memory(tmp_path: Path) -> None:
     assert verdicts(found) == ALL_HELD
     assert (found.held, found.contradictions, found.unknown, found.errors) == (True, (), 0, 0)
     assert found.expected == found.counted > 100
+    assert (found.calm_only, found.no_fault) == (True, "there is no network before memory, and no server")
+    assert all(promise.evidence.endswith("; in calm only") for promise in found.promises[:5])
     assert found.command == "plusone verify memory: --subject plusone --faults none --seconds 1 --seed 1"
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["history-calm.jsonl.gz", "result.json"]
     assert json.loads((tmp_path / "result.json").read_bytes())["type"] == "verification"
@@ -99,6 +101,7 @@ def test_the_service_is_killed_and_replies_are_lost(tmp_path: Path) -> None:
     faults: list[FaultName] = ["replies", "kill"]
     [found] = verify(url, subjects=["service"], faults=faults, seconds=4, seed=3, output=tmp_path / "run")
     assert verdicts(found) == {**ALL_HELD, "durable": "ok"}
+    assert [promise.claimed for promise in found.promises if promise.name == "durable"] == [True]
     assert found.faults["kill of the service"] in (1, 2)  # once, where it takes long to come back
     assert found.faults["cut_after_request"] >= 1
     assert found.errors >= 1
@@ -252,6 +255,8 @@ def test_a_planted_bug_is_found(kind: type[Planted], promise: str, tmp_path: Pat
         (("memory:", "--seconds", "nan"), "seconds must be a number from 1 to"),
         (("memory:", "--seed", "-1"), "seed must be an integer from 0"),
         (("memory:", "--faults", "flood"), "no fault is named 'flood'; there are replies, partition"),
+        (("memory:", "--faults", ""), "faults: name at least one, or none for a run in calm"),
+        (("memory:", "--seconds", "3601"), "seconds must be a number from 1 to 3600"),
         (("memory:", "--faults", "kill"), "memory: cannot be verified under 'kill': offered: none"),
         (("memory:", "--faults", "replies"), "there is no way to put a proxy before it"),
         (("memory:", "--subject", "redis-incrby"), "subject 'redis-incrby' does not count on memory"),
@@ -282,7 +287,14 @@ def test_exit_codes_and_json(tmp_path: Path) -> None:
 def test_a_table_for_people(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["verify", "memory:", "--seconds", "1", "--output", str(tmp_path)])
     assert result.exit_code == 0
-    for words in ("plusone on Memory", "exactly once", "held", "not tested", "repeat it: plusone verify memory:"):
+    for words in (
+        "plusone on Memory",
+        "exactly once",
+        "held",
+        "not tested",
+        "repeat it: plusone verify memory:",
+        "no fault was met: there",
+    ):
         assert words in result.stdout
 
 

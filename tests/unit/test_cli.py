@@ -138,7 +138,7 @@ def test_each_error_has_its_exit_code() -> None:
     assert exit_code(errors.OutcomeUnknown("late")) == 4
     assert exit_code(errors.BoundReached(kept)) == 5
     assert exit_code(errors.PreconditionFailed(kept)) == 5
-    assert set(EXIT_CODES) == {0, 1, 2, 3, 4, 5, 130}
+    assert set(EXIT_CODES) == {0, 1, 2, 3, 4, 5, 6, 130}
 
 
 @pytest.mark.parametrize(

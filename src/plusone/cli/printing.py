@@ -24,6 +24,7 @@ EXIT_CODES: Final = {
     3: "not counted: the datastore was out of reach or refused, or the deadline came before the operation was sent",
     4: "outcome unknown: it may have been counted; the same command with the same `--token` finds out",
     5: "rejected by a bound or a precondition; not counted",
+    6: "of `verify`: everything held, but nothing was tested under a fault, since none was to be had on this datastore",
     130: "interrupted; it may have been counted",
 }
 

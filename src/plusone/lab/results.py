@@ -123,6 +123,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, tag="verification"
     """Errors that callers saw and answered by asking again."""
     faults: Mapping[str, int]
     """How often each fault was hit."""
+    no_fault: str = ""
+    """Why no fault was met; empty where one was."""
     expected: int
     """What the counters should add up to: acknowledged increments, where no outcome is unknown."""
     counted: int
@@ -139,6 +141,11 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, tag="verification"
     histories: Sequence[str] = ()
     """File names within the run's folder."""
     notes: Sequence[str] = ()
+
+    @property
+    def calm_only(self) -> bool:
+        """Whether no fault was met: what held then held in calm, and says nothing of worse days."""
+        return not any(self.faults.values())
 
     @property
     def held(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from plusone.lab.report.reading import Run
-from plusone.lab.report.wording import VIOLATIONS, count, figure, listed, many, signed
+from plusone.lab.report.wording import VIOLATIONS, count, figure, listed, many, printable, signed
 from plusone.lab.results import Cell, Column, Comparison, Verification, Word
 
 Standing: TypeAlias = Literal["held", "lost", "wrong", "broken", "undecided", "not tested"]
@@ -39,6 +39,7 @@ WORDS: Final[dict[Word, Sign]] = {
     "unknown": Sign("?", "undecided", "warning", "It was tested, and no verdict was reached."),
     "not tested": Sign("–", "not tested", "quiet", "Nothing in this run could have contradicted it."),  # noqa: RUF001
 }
+CALM: Final = Sign("!", "in calm only", "warning", "No fault was met.")
 OURS: Final[tuple[str, ...]] = ("plusone", "service")
 """The subjects that are this project, first in every table."""
 _NAMED_MAX: Final = 3
@@ -155,8 +156,8 @@ def remark(result: Verification) -> str:
         parts.append(f"the datastore lost {count(result.lost)}, noticed {many(result.gaps_noticed, 'time')}")
     if parts:
         return ", ".join(parts)
-    hits = sum(result.faults.values())
-    return f"{count(result.operations)} operations, {many(hits, 'fault')}"
+    met = "in calm only" if result.calm_only else many(sum(result.faults.values()), "fault")
+    return f"{count(result.operations)} operations, {met}"
 
 
 def column_cell(column: Column, keys: int) -> Cell | None:
@@ -215,7 +216,8 @@ def _lines(checked: Sequence[Checked], comparisons: Sequence[Comparison]) -> lis
     """The head: what did not hold before what held, then the others, what nobody tried, and what was measured."""
     ours = [each for each in checked if each.result.subject in OURS]
     others = [each for each in checked if each.result.subject not in OURS]
-    lines = [*_about_ours(ours), *_about_losses(ours), *_about_others(others), *_about_untested(ours)]
+    lines = [*_about_ours(ours), *_about_losses(ours), *_about_others(others), *_about_calm(ours)]
+    lines += _about_untested(ours)
     columns = [column for comparison in comparisons for column in comparison.columns]
     if columns:
         stores = len({column.store for column in columns})
@@ -270,6 +272,18 @@ def _about_others(others: Sequence[Checked]) -> Iterable[Line]:
     if held:
         names = listed([f"{each.result.subject} on {each.result.store}" for each in held])
         yield Line(STANDINGS["held"], f"{len(held)} of {total} held: {names}.")
+
+
+def _about_calm(ours: Sequence[Checked]) -> Iterable[Line]:
+    """What was counted on without any fault, with the reasons: that it held proves little."""
+    calm: dict[str, list[str]] = {}
+    for each in ours:
+        if each.result.calm_only:
+            name = f"{each.result.subject} on {each.result.store}"
+            calm.setdefault(printable(each.result.no_fault), []).append(name)
+    for why, names in calm.items():
+        said = f"No fault was met by {listed(sorted(set(names)))}, whose promises were tested in calm only"
+        yield Line(CALM, f"{said}: {why}." if why else f"{said}.")
 
 
 def _about_untested(ours: Sequence[Checked]) -> Iterable[Line]:

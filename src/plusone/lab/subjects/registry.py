@@ -36,6 +36,8 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
         sqlite.SELECT_THEN_UPDATE,
     )
 }
+OWN: Final = (own.PLUSONE.name, service.SERVICE.name)
+"""The subjects that are this project. What the others count is shown beside them."""
 
 
 def subjects_for(scheme: str) -> list[Subject]:

@@ -11,11 +11,23 @@ from typing import Final
 
 from plusone.errors import ConfigurationError
 from plusone.lab.results import Verification
-from plusone.lab.subjects.registry import named, subjects_for
+from plusone.lab.subjects.registry import OWN, named, subjects_for
 from plusone.lab.verify.running import Options, Progress, Report, verify_subject
-from plusone.lab.verify.target import FAULTS, FaultName, opened
+from plusone.lab.verify.target import FAULTS, NO_NETWORK, FaultName, opened
 
-__all__ = ["ALL", "FAULTS", "FaultName", "Options", "Progress", "Report", "run_folder", "verify", "verify_subject"]
+__all__ = [
+    "ALL",
+    "FAULTS",
+    "NO_NETWORK",
+    "OWN",
+    "FaultName",
+    "Options",
+    "Progress",
+    "Report",
+    "run_folder",
+    "verify",
+    "verify_subject",
+]
 
 ALL: Final = "all"
 """In the place of a subject's name: all that count on the target."""

@@ -27,6 +27,8 @@ FAULTS: Final[Mapping[FaultName, str]] = {
     "disk_full": "the server's disk is full for a while",
 }
 """In the order in which a run has them."""
+NO_NETWORK: Final = frozenset({"memory", "sqlite"})
+"""Schemes of stores that are part of the process: nothing can be lost on the way to them."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +49,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def keeps(self) -> bool | None:
-        """Whether what was acknowledged survives the end of the server's process; None if that is not known."""
+        """Whether what was acknowledged survives the end of the server's process; None if that is left alone.
+
+        Where SQLite counts there is no server: the process that counts is the one that ends, and the file stays.
+        """
+        if self.parsed.scheme == "sqlite":
+            return True
         return None if self.started is None else self.started.keeps
 
     def offers(self, subject: Subject) -> tuple[Sequence[FaultName], str]:

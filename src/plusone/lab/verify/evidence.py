@@ -1,0 +1,42 @@
+"""How much a history tests each promise: what of it could have shown that the promise does not hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from plusone.lab.history import History
+from plusone.lab.history.operations import APPLIED, REJECTED, TELLS_VALUE, WAS_READ
+from plusone.types import MAX
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What there was in one history, or in several."""
+
+    values: int = 0
+    """Values that increments were told."""
+    rejected: int = 0
+    ceilings: int = 0
+    """Counters that increments were asked for with a ceiling."""
+    reads: int = 0
+    repeated: int = 0
+    """Idempotency keys that were sent more than once."""
+
+    def __add__(self, other: Evidence) -> Evidence:
+        return Evidence(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
+
+
+def evidence_of(history: History) -> Evidence:
+    found = Evidence()
+    for operations in history.counters.values():
+        answers = zip(operations.result, operations.told, strict=True)
+        sent = Counter(operations.tokens.values())
+        found += Evidence(
+            values=sum(result == APPLIED and bool(told & TELLS_VALUE) for result, told in answers),
+            rejected=operations.result.count(REJECTED),
+            ceilings=int(min(operations.ceiling, default=MAX) < MAX),
+            reads=operations.result.count(WAS_READ),
+            repeated=sum(times > 1 for times in sent.values()),
+        )
+    return found
