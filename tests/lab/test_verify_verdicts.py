@@ -10,6 +10,7 @@ import pytest
 from plusone.cli import verifying
 from plusone.lab.checker import Verdict
 from plusone.lab.history import Answer, Call
+from plusone.lab.history.events import Event
 from plusone.lab.history.operations import history_of
 from plusone.lab.results import Promise
 from plusone.lab.subjects.registry import SUBJECTS
@@ -92,7 +93,7 @@ def test_a_server_that_keeps_nothing_may_lose_when_it_ends() -> None:
 
 
 def test_the_evidence_of_a_history() -> None:
-    asked = [
+    asked: list[Event] = [
         Call(number=1, at_ns=0, process=1, counter="a", kind="add", amount=1, ceiling=1, token="t"),
         Answer(number=1, at_ns=1, result="applied", value=1),
         Call(number=2, at_ns=2, process=1, counter="a", kind="add", amount=1, ceiling=1, token="t"),

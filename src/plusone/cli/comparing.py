@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ def compare(
 ) -> None:
     """Measure throughput, latency, writes, lost replies and cost of counting on several datastores."""
     with in_lab(as_json):
-        from plusone.lab.compare import Plan, planned_seconds, resolve
+        from plusone.lab.compare import Plan, planned_seconds, reach_all, resolve
         from plusone.lab.compare import compare as measured
 
         plan = Plan(
@@ -64,6 +65,7 @@ def compare(
             seed=secrets.randbelow(2**31) if seed is None else seed,
         )
         found = resolve(plan)
+        asyncio.run(reach_all(found))
         folder = _folder(output, "-".join(target.name for target in found))
         with _progress(planned_seconds(plan, found)) as step:
             comparison = measured(plan, found, step)

@@ -60,7 +60,8 @@ def verify(
     held, but no fault was to be had on a datastore with a network.
 
     Nothing is touched but counters whose names begin with plusone-lab, and tables that begin with plusone_lab; they are
-    removed at the end.
+    removed at the end. plusone's own tables stay, and the rows of deleted counters an hour, until some plusone process
+    counts there.
     """
     with in_lab(as_json):
         if list_subjects:
@@ -179,9 +180,9 @@ def _print_subjects(target: str | None, *, as_json: bool) -> None:
     from rich.table import Table
 
     from plusone.lab.subjects.registry import SUBJECTS
-    from plusone.stores.registry import StoreURL
+    from plusone.lab.verify.target import scheme_of
 
-    scheme = None if target is None else StoreURL.parse(target).scheme if ":" in target else target
+    scheme = None if target is None else scheme_of(target)
     found = [each for each in SUBJECTS.values() if scheme is None or scheme in each.schemes]
     if as_json:
         for each in found:

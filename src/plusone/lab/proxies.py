@@ -27,7 +27,7 @@ from plusone.lab.proxy import LISTENS_AT, Proxy
 from plusone.lab.redis_addresses import Address
 from plusone.stores.registry import StoreURL
 
-_PORTS: Final = {
+PORTS: Final = {
     "redis": 6379,
     "rediss": 6379,
     "redis+cluster": 6379,
@@ -66,8 +66,8 @@ class Proxies:
         _check_names(parsed)
         if parsed.scheme in _BY_ENDPOINT:
             self._proxies = [Proxy(_with_port(parsed), line=line)]
-        elif parsed.scheme in _PORTS:
-            addresses = parsed.hosts(_PORTS[parsed.scheme])
+        elif parsed.scheme in PORTS:
+            addresses = parsed.hosts(PORTS[parsed.scheme])
             if parsed.scheme in ("mongodb", "documentdb") and (len(addresses) > 1 or "replica_set" in parsed.query):
                 raise ConfigurationError(
                     f"{parsed.scheme}: several hosts cannot be reached by way of proxies, as each tells the driver "

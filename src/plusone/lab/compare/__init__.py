@@ -13,12 +13,12 @@ from typing import Final
 
 from plusone.lab import cost, machine
 from plusone.lab.compare.measuring import RATE_MAX, RATE_SHARE, Measuring, Step
-from plusone.lab.compare.plan import Place, Plan, Target, planned_seconds, redacted, resolve
+from plusone.lab.compare.plan import Place, Plan, Target, planned_seconds, reach_all, redacted, resolve
 from plusone.lab.load import event_loop
 from plusone.lab.results import Cell, Column, Comparison, Lossy
 from plusone.lab.subjects.protocol import Subject
 
-__all__ = ["Place", "Plan", "Step", "Target", "compare", "planned_seconds", "resolve"]
+__all__ = ["Place", "Plan", "Step", "Target", "compare", "planned_seconds", "reach_all", "resolve"]
 
 _OWN: Final = ("plusone", "service")
 

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from plusone.errors import ConfigurationError
+from plusone.lab.reach import reach
 from plusone.lab.subjects.protocol import Subject
 from plusone.stores.registry import StoreURL, store_class
 
@@ -88,6 +89,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     scheme: str
     subjects: Sequence[Subject]
     opened: Callable[[], AbstractContextManager[Place]]
+    url: str | None = None
+    """Of a datastore that is the user's own."""
+
+
+async def reach_all(targets: Sequence[Target]) -> None:
+    """Raise `StoreUnavailable` for the first that is out of reach, before anything is started or made."""
+    for target in targets:
+        if target.url is not None:
+            await reach(target.url)
 
 
 def planned_seconds(plan: Plan, targets: Sequence[Target]) -> float:
@@ -141,7 +151,7 @@ def _by_url(url: str, plan: Plan) -> Target:
         yield Place(name=parsed.scheme, title=capabilities.title, url=url)
 
     subjects = _subjects(parsed.scheme, plan)
-    return Target(name=parsed.scheme, scheme=parsed.scheme, subjects=subjects, opened=opened)
+    return Target(name=parsed.scheme, scheme=parsed.scheme, subjects=subjects, opened=opened, url=url)
 
 
 def _subjects(scheme: str, plan: Plan) -> list[Subject]:

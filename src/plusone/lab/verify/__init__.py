@@ -62,11 +62,14 @@ def verify(
         chosen = [named(name, place.parsed.scheme) for name in names]
         if not chosen:
             raise ConfigurationError("subject: name at least one, or all")
+        if everything and faults and not any(fault in place.offers(each)[0] for fault in faults for each in chosen):
+            raise ConfigurationError(f"{place.given} cannot be verified under {', '.join(faults)} with any subject")
         folder = output or run_folder("verify", place.name)
         for subject in chosen:
             offered, _ = place.offers(subject)
-            borne = None if faults is None else [fault for fault in faults if not everything or fault in offered]
-            its_options = Options(seconds=seconds, seed=options.seed, faults=borne)
+            left_out = [fault for fault in faults or () if everything and fault not in offered]
+            borne = None if faults is None else [fault for fault in faults if fault not in left_out]
+            its_options = Options(seconds=seconds, seed=options.seed, faults=borne, left_out=left_out)
             its_folder = folder if len(chosen) == 1 else folder / subject.name
             found.append(asyncio.run(verify_subject(place, subject, its_options, its_folder, report)))
     return found

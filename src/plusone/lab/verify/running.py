@@ -19,8 +19,10 @@ from plusone.errors import ConfigurationError, PlusoneError, StoreUnavailable
 from plusone.lab.checker import Verdict, check
 from plusone.lab.history import Header, History, read_history
 from plusone.lab.machine import versions
+from plusone.lab.reach import reach
 from plusone.lab.results import Verification
 from plusone.lab.subjects.protocol import Front, Subject
+from plusone.lab.subjects.registry import OWN
 from plusone.lab.tally import Tally
 from plusone.lab.verify.evidence import evidence_of
 from plusone.lab.verify.phases import Bench, Phase, PhaseName, run_phase
@@ -38,6 +40,8 @@ _REACH_SECONDS: Final = 30.0
 _FIRST_INCREMENTS: Final = 10
 _REMOVAL_SECONDS: Final = 60.0
 _REPORTED_EVERY_SECONDS: Final = 0.2
+_SWEPT: Final = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mariadb", "tidb", "etcd"})
+"""Schemes of datastores where what is dead is removed by whoever counts there, and not by the datastore."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -62,6 +66,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     faults: Sequence[FaultName] | None = None
     """None: all that are to be had."""
+    left_out: Sequence[FaultName] = ()
+    """Faults that were asked for besides, for other subjects: this one cannot be verified under them."""
     load: Load = Load()
 
     def __post_init__(self) -> None:
@@ -84,7 +90,10 @@ async def verify_subject(
     """
     offered, why_not = target.offers(subject)
     phases, notes = _phases(target, options, offered, why_not)
-    _make_folder(folder)
+    notes += _left_behind(target, subject)
+    _check_folder(folder)
+    if target.started is None:
+        await reach(target.url)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     run = f"{random.SystemRandom().getrandbits(40):010x}"
     header = Header(
@@ -114,6 +123,7 @@ async def verify_subject(
             made=made,
         )
         async with _removed(bench, notes):
+            _make_folder(folder)
             seconds = options.seconds / len(phases)
             for number, name in enumerate(phases):
                 async with _reported(report, subject, name, tally, (number, len(phases)), seconds):
@@ -163,13 +173,30 @@ def _phases(
                 why_not if why_not and fault in ("replies", "partition") else f"offered: {', '.join(offered) or 'none'}"
             )
             raise ConfigurationError(f"{target.given} cannot be verified under {fault!r}: {reason}")
-    if target.started is None:
+    if target.started is None and target.parsed.scheme not in NO_NETWORK:
         notes.append("the datastore is not the lab's: its processes are left alone, and durability is not tested")
+    if options.left_out:
+        could = f"it can be verified under {', '.join(offered)}" if offered else "no fault is to be had for it"
+        notes.append(f"left out of what was asked for: {', '.join(options.left_out)}; {could} here")
     return ["calm", *wanted], notes
+
+
+def _left_behind(target: Target, subject: Subject) -> Sequence[str]:
+    """What plusone leaves in a datastore of somebody's own, by intention."""
+    if subject.name not in OWN or target.started is not None or target.goes or target.parsed.scheme == "memory":
+        return ()
+    if target.parsed.scheme in _SWEPT:
+        return (
+            "plusone's own tables stay; what was counted is deleted, and its rows go an hour later, when some plusone"
+            " process counts there",
+        )
+    return ("what was counted is deleted, and what plusone remembers of it expires by itself, within about an hour",)
 
 
 def _why_none(target: Target, options: Options, why_not: str) -> str:
     """Why a run met no fault."""
+    if options.left_out:
+        return f"{', '.join(options.left_out)} cannot befall it here"
     if options.faults is not None and not options.faults:
         return "none was asked for"
     if target.parsed.scheme in NO_NETWORK:
@@ -177,11 +204,15 @@ def _why_none(target: Target, options: Options, why_not: str) -> str:
     return why_not or "none struck in the time that there was"
 
 
+def _check_folder(folder: Path) -> None:
+    if any(folder.glob("history-*")) or (folder / "result.json").exists():
+        raise ConfigurationError(f"output {folder} holds a run already; name another folder")
+
+
 def _make_folder(folder: Path) -> None:
+    """Not before the datastore was reached: a run that could not begin leaves nothing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.glob("history-*")) or (folder / "result.json").exists():
-            raise ConfigurationError(f"output {folder} holds a run already; name another folder")
     except OSError as error:
         raise ConfigurationError(f"output {folder} cannot be made: {error.strerror}") from None
 
@@ -233,14 +264,19 @@ async def _reach(bench: Bench) -> None:
     """
     name = f"{bench.prefix}/first"
     bench.made.append(name)
+    answered = False
     try:
         async with asyncio.timeout(_REACH_SECONDS), bench.subject.connect(bench.url, bench.place) as counting:
             for _ in range(_FIRST_INCREMENTS):
                 await counting.increment(name, None)
+                answered = True
                 await counting.read(name)
-    except PlusoneError:
-        raise
     except Exception as error:
+        may_have_counted = isinstance(error, TimeoutError) or getattr(error, "applied", "no") == "maybe"
+        if not (answered or may_have_counted):
+            bench.made.clear()
+        if isinstance(error, PlusoneError):
+            raise
         described = " ".join(f"{type(error).__name__}: {error}".split())
         raise StoreUnavailable(f"{bench.subject.name} cannot count on {bench.target.given}: {described}") from error
 
@@ -311,7 +347,7 @@ def _claims(target: Target, subject: Subject) -> Claims:
     return Claims(
         keeps=target.keeps,
         survives_failover=own.failover_keeps,
-        capabilities=own if subject.name in ("plusone", "service") else None,
+        capabilities=own if subject.name in OWN else None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -14,7 +15,7 @@ from plusone.lab.disks import no_small_disk
 from plusone.lab.proxies import proxied
 from plusone.lab.servers import Started
 from plusone.lab.subjects.protocol import Subject
-from plusone.stores.registry import StoreURL, store_class
+from plusone.stores.registry import STORES, StoreURL, store_class
 
 FaultName: TypeAlias = Literal["replies", "partition", "kill", "pause", "failover", "disk_full"]
 
@@ -42,6 +43,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     started: Started | None = None
     """The server, if the lab started it."""
+    goes: bool = False
+    """Whether it is a file that did not exist before, and is removed at the end."""
 
     @property
     def parsed(self) -> StoreURL:
@@ -85,15 +88,55 @@ def opened(given: str, faults: Collection[FaultName] | None = None) -> Iterator[
     if given in servers.SERVERS:
         harm = servers.SERVERS[given].faults
         if faults is not None:
+            _check_offered(given, faults)
             harm = harm.intersection(faults)
         elif "disk_full" in harm and no_small_disk() is not None:
             harm = harm - {"disk_full"}
         with servers.start(given, faults=harm) as started:
             yield Target(given=given, name=given, title=started.title, url=started.url, started=started)
         return
-    if "://" not in given and not given.startswith(("sqlite:", "memory:")):
+    if ":" not in given:
         names = ", ".join(servers.SERVERS)
         raise ConfigurationError(f"{given!r} is neither a store URL nor a server that the lab starts: {names}")
     url = StoreURL.parse(given)
     title = store_class(url.scheme).CAPABILITIES.title
-    yield Target(given=url.redacted(), name=url.scheme, title=title, url=given)
+    with _file(url) as goes:
+        yield Target(given=url.redacted(), name=url.scheme, title=title, url=given, goes=goes)
+
+
+def _check_offered(server: str, faults: Collection[FaultName]) -> None:
+    """Refuse what cannot befall this server, before it is started in vain."""
+    known: Collection[str] = {"replies", "partition", *servers.SERVERS[server].faults}
+    offered = [fault for fault in FAULTS if fault in known]
+    for fault in faults:
+        if fault not in offered:
+            raise ConfigurationError(f"{server} cannot be verified under {fault!r}: offered: {', '.join(offered)}")
+
+
+@contextlib.contextmanager
+def _file(url: StoreURL) -> Iterator[bool]:
+    """Whether a file is made for the run: behind this it is gone. Its folder has to be there, or the name is a slip."""
+    path = Path(url.path)
+    if url.scheme != "sqlite" or path.exists():
+        yield False
+        return
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"sqlite: there is no folder {path.parent}; name a file in one that exists")
+    try:
+        yield True
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def scheme_of(given: str) -> str:
+    """The scheme of a store URL, of a server that the lab starts, or that is given itself."""
+    if given in servers.SERVERS:
+        return servers.SERVERS[given].scheme
+    scheme = StoreURL.parse(given).scheme if ":" in given else given
+    if scheme not in STORES:
+        raise ConfigurationError(
+            f"{given!r} is neither a store URL, nor a server that the lab starts ({', '.join(servers.SERVERS)}), nor a"
+            f" scheme ({', '.join(STORES)})"
+        )
+    return scheme
