@@ -9,8 +9,7 @@ import pytest
 
 from plusone.errors import ConfigurationError
 from plusone.lab import servers
-from plusone.lab.results import Violation
-from plusone.lab.subjects.registry import SUBJECTS, named, subjects_for
+from plusone.lab.subjects.registry import SUBJECTS, expected, named, subjects_for
 from plusone.lab.verify import FaultName, verify
 
 SECONDS = 4.0
@@ -25,17 +24,6 @@ RECIPES = [
     *(("momento", name) for name in SUBJECTS if name.startswith("momento-")),
     *(("etcd", name) for name in SUBJECTS if name.startswith("etcd-")),
 ]
-
-STAND_INS: dict[str, set[Violation]] = {"mongodb-inc": {"duplicate value"}}
-"""What is the server's and not the recipe's: mongo-java-server answers findAndModify with what the document has become
-by then. MongoDB itself answers what it made of it."""
-
-RARE: dict[str, set[Violation]] = {
-    "mongodb-filtered-upsert": {"false rejection"},
-    "redis-buffered": {"lost update"},
-    "redis-claimed-key": {"stale read"},
-}
-"""What takes a race, or a datastore that is down when a process ends, which a few seconds do not always bring about."""
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +45,9 @@ def test_a_recipe_has_its_weaknesses_and_no_others(server_url: str, name: str, t
     faults: list[FaultName] = ["replies"]
     [found] = verify(server_url, subjects=[name], faults=faults, seconds=SECONDS, seed=SEED, output=tmp_path)
     sentences = [f"{each.kind}: {each.sentence}" for each in found.contradictions]
-    known = SUBJECTS[name].weaknesses | STAND_INS.get(name, set())
+    has_to, may = expected(SUBJECTS[name], found.store)
     kinds = {each.kind for each in found.contradictions}
-    assert known - RARE.get(name, set()) <= kinds <= known, (found.command, sentences)
+    assert has_to <= kinds <= may, (found.command, sentences)
     assert not found.held
     assert found.faults["cut_after_request"] >= 3
     assert not [note for note in found.notes if note.startswith("left behind")]
@@ -106,3 +94,5 @@ def test_the_documents_table_of_recipes() -> None:
         if subject.name not in ("plusone", "service"):
             found = ", ".join(sorted(subject.weaknesses)) or "nothing: no network, and one statement"
             assert f"| `{subject.name}` | {subject.title} | {found} | {subject.found} |" in text
+    rare = [f"`{subject.name}`: {', '.join(sorted(subject.rare))}" for subject in SUBJECTS.values() if subject.rare]
+    assert f"({'; '.join(rare)})" in " ".join(text.split())

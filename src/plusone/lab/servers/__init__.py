@@ -18,6 +18,7 @@ import msgspec
 
 from plusone.errors import ConfigurationError
 from plusone.lab.disks import no_small_disk
+from plusone.lab.results import Violation
 from plusone.lab.servers.started import ServerFault, Started
 
 __all__ = ["SERVERS", "Kind", "Started", "missing", "start"]
@@ -32,10 +33,23 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     faults: frozenset[ServerFault]
     """What can befall it, if it was started for it."""
+    shows: Mapping[str, frozenset[Violation]] = {}
+    """By subject, what counting on it shows besides, of which the datastore that it stands in for is innocent."""
 
 
-def _kind(module: str, scheme: str, title: str, *faults: ServerFault) -> Kind:
-    return Kind(module=module, scheme=scheme, title=title, faults=frozenset({"kill", "pause", *faults}))
+def _kind(
+    module: str,
+    scheme: str,
+    title: str,
+    *faults: ServerFault,
+    shows: Mapping[str, frozenset[Violation]] | None = None,
+) -> Kind:
+    harm: frozenset[ServerFault] = frozenset({"kill", "pause", *faults})
+    return Kind(module=module, scheme=scheme, title=title, faults=harm, shows=shows or {})
+
+
+_ANSWERS_LATE: Final[Mapping[str, frozenset[Violation]]] = {"mongodb-inc": frozenset({"duplicate value"})}
+"""mongo-java-server answers findAndModify with what the document has become by then; MongoDB, with what it made."""
 
 
 SERVERS: Final[Mapping[str, Kind]] = {
@@ -43,7 +57,7 @@ SERVERS: Final[Mapping[str, Kind]] = {
     "redis-cluster": _kind("redis_cluster", "redis+cluster", "Redis Cluster", "failover"),
     "redis-sentinel": _kind("redis_sentinel", "redis+sentinel", "Redis Sentinel", "failover"),
     "dynamodb": _kind("dynamodb", "dynamodb", "DynamoDB Local"),
-    "mongodb": _kind("mongo", "mongodb", "mongo-java-server"),
+    "mongodb": _kind("mongo", "mongodb", "mongo-java-server", shows=_ANSWERS_LATE),
     "mariadb": _kind("mariadb", "mariadb", "MariaDB", "disk_full"),
     "tidb": _kind("tidb", "tidb", "TiDB, embedded storage"),
     "postgresql": _kind("postgresql", "postgresql", "PostgreSQL", "failover", "disk_full"),

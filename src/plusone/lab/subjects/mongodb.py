@@ -112,5 +112,6 @@ FILTERED_UPSERT: Final = Subject(
     told="value",
     bounded=True,
     weaknesses=frozenset({"phantom increment", "duplicate value", "false rejection"}),
+    rare=frozenset({"false rejection"}),
     connect=_with(_FilteredUpsert),
 )

@@ -114,7 +114,9 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     writes: float | None = 1.0
     """Writes to the datastore that an increment takes; None where it cannot be told, or where `CountsWrites` tells."""
     weaknesses: frozenset[Violation] = frozenset()
-    """What `verify` finds: nothing else, and each of them."""
+    """What `verify` finds: nothing else, and each of them but those of `rare`."""
+    rare: frozenset[Violation] = frozenset()
+    """Weaknesses that take a race, or a datastore that is down when a process ends: not every run brings them about."""
     connect: Connect
     front: Callable[[str], AbstractAsyncContextManager[Front]] | None = None
     """Starts what stands between the callers and the datastore of a store URL, where there is such a thing."""

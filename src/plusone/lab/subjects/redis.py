@@ -199,6 +199,7 @@ CLAIMING: Final = Subject(
     tokens=True,
     writes=2.0,
     weaknesses=frozenset({"lost update", "phantom increment", "stale read"}),
+    rare=frozenset({"stale read"}),
     connect=_with(_Claiming),
 )
 SHARDED: Final = Subject(
@@ -220,5 +221,6 @@ BUFFERED: Final = Subject(
     bounded=False,
     writes=None,
     weaknesses=frozenset({"lost update", "phantom increment", "stale read"}),
+    rare=frozenset({"lost update"}),
     connect=_buffered,
 )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from plusone.errors import ConfigurationError
+from plusone.lab.results import Violation
+from plusone.lab.servers import SERVERS
 from plusone.lab.subjects import dynamodb, etcd, momento, mongodb, mysql, own, postgresql, redis, service, sqlite
 from plusone.lab.subjects.protocol import Subject
 
@@ -43,6 +45,13 @@ OWN: Final = (own.PLUSONE.name, service.SERVICE.name)
 def subjects_for(scheme: str) -> list[Subject]:
     """Those that count on stores of this scheme, in the order of the tables."""
     return [subject for subject in SUBJECTS.values() if scheme in subject.schemes]
+
+
+def expected(subject: Subject, store: str) -> tuple[frozenset[Violation], frozenset[Violation]]:
+    """What a verification of the subject has to find on a server that the lab starts, and all that it may find."""
+    shown = SERVERS[store].shows.get(subject.name, frozenset()) if store in SERVERS else frozenset()
+    known = subject.weaknesses | shown
+    return known - subject.rare, known
 
 
 def named(name: str, scheme: str) -> Subject:
