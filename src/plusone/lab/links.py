@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
@@ -91,9 +92,17 @@ class Line:
 class Link:
     """A client's connection and the one to the datastore that belongs to it."""
 
-    def __init__(self, line: Line, address: tuple[str, int], owner: object, translate: Translate | None = None) -> None:
-        """`owner` is the proxy that it came to; `address` is the datastore's."""
+    def __init__(
+        self,
+        line: Line,
+        address: tuple[str, int],
+        owner: object,
+        translate: Translate | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`owner` is the proxy that it came to; `address` is the datastore's, which is spoken to by `tls`, if given."""
         self.owner = owner
+        self._tls = tls
         self._line = line
         self._address = address
         self._translate = translate
@@ -187,10 +196,10 @@ class Link:
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.create_connection(lambda: self._server, *self._address)
+            await loop.create_connection(lambda: self._server, *self._address, ssl=self._tls)
             if "duplicate" in self._line.in_force:
                 mirror = _Mirror(self._line, self.client, self._end)
-                await loop.create_connection(lambda: mirror.side, *self._address)
+                await loop.create_connection(lambda: mirror.side, *self._address, ssl=self._tls)
                 self._mirror = mirror
             self.client.release(self)
         except OSError:

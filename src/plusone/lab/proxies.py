@@ -4,7 +4,8 @@
         async with plusone.open(proxies.url) as counters: ...
 
 A Redis Cluster and Redis Sentinel tell their clients where to go; the proxies put their own addresses there, so that
-those of further nodes, and of the primary after a failover, are led through proxies as well. What is not possible is
+those of further nodes, and of the primary after a failover, are led through proxies as well. A Redis by TLS is asked
+by TLS by its proxy, which compares the certificate, and the client asks the proxy plainly. What is not possible is
 an error, and never a proxy that is gone around: Amazon's own endpoints and others by TLS whose certificate the client
 compares with the host's name, and several hosts of a MongoDB, whose drivers ask the servers for one another.
 """
@@ -12,6 +13,7 @@ compares with the host's name, and several hosts of a MongoDB, whose drivers ask
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -85,6 +87,10 @@ class Proxies:
             return self._proxies[0].url
         hosts = ",".join(f"{proxy.host}:{proxy.port}" for proxy in self._proxies)
         credentials, at, _ = parts.netloc.rpartition("@")
+        if self._parsed.scheme == "rediss":
+            # What is left of the URL is said to the proxy, which has no certificate; a replica is not behind it.
+            query = {name: value for name, value in self._parsed.query.items() if name not in ("ca_file", "replica")}
+            parts = parts._replace(scheme="redis", query=urlencode(query))
         return parts._replace(netloc=f"{credentials}{at}{hosts}").geturl()
 
     @property
@@ -136,7 +142,8 @@ class Proxies:
             translator = lambda: redis_addresses.of_sentinel(self._find)  # noqa: E731
         elif self._parsed.scheme == "redis+cluster":
             translator = lambda: redis_addresses.of_node(address, self._find)  # noqa: E731
-        proxy = Proxy(_url(address), line=self._line, translator=translator)
+        tls = _tls(self._parsed) if self._parsed.scheme == "rediss" else None
+        proxy = Proxy(_url(address), line=self._line, translator=translator, tls=tls)
         if self._parsed.scheme == "redis+cluster":
             self._through[address] = proxy
         return proxy
@@ -158,6 +165,14 @@ class Proxies:
 def _url(address: Address) -> str:
     host, port = address
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def _tls(parsed: StoreURL) -> ssl.SSLContext:
+    """What compares the server's certificate with its name, as the client would have."""
+    try:
+        return ssl.create_default_context(cafile=parsed.file("ca_file"))
+    except ssl.SSLError:
+        raise ConfigurationError(f"{parsed.scheme}: ca_file holds no certificates") from None
 
 
 def _with_port(parsed: StoreURL) -> str:
@@ -183,7 +198,7 @@ def _check_names(parsed: StoreURL) -> None:
     parts: SplitResult = parsed.parts
     query = parsed.query
     tls = (
-        parsed.scheme in ("rediss", "rediss+cluster", "mongodb+srv", "https")
+        parsed.scheme in ("rediss+cluster", "mongodb+srv", "https")
         or (parsed.scheme == "documentdb" and query.get("tls") != "no")
         or query.get("tls") == "yes"
         or query.get("endpoint", "").startswith("https:")

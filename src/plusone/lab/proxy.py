@@ -12,13 +12,15 @@ It assumes a request/reply protocol: on each connection the client sends a reque
 is what the client sends from one reply to the next, however many reads it takes. What a matcher recognises begins a
 request too, even where no reply came since: HTTP/2's peers send frames of their own between requests and replies.
 Whoever pipelines sees its requests counted as one. Nothing in the bytes is understood, so TLS passes through as well,
-but a matcher cannot look into it, and a client that compares the certificate's names with the proxy's address refuses.
+but a matcher cannot look into it, and a client that compares the certificate's names with the proxy's address refuses:
+then the proxy may speak TLS to the datastore, and plainly to the client on this machine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
@@ -43,11 +45,13 @@ class Proxy:
         *,
         line: Line | None = None,
         translator: Callable[[], Translate] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Proxies of one `line` have faults, conditions and counts in common; then `faults` are the line's.
 
-        `translator` makes what rewrites the datastore's answers on a connection. Raises `ConfigurationError` if
-        `target` does not name one host and port.
+        `translator` makes what rewrites the datastore's answers on a connection. With `tls` the proxy itself speaks TLS
+        to the datastore, and its client does not. Raises `ConfigurationError` if `target` does not name one host and
+        port.
         """
         parts = urlsplit(target)
         # Where the URL's host is no address but a table's or a cache's name, `endpoint` has the address.
@@ -65,6 +69,7 @@ class Proxy:
         self._address = (host, port)
         self._parts = parts
         self._translator = translator
+        self._tls = tls
         self._listener: socket.socket | None = None
         self._server: asyncio.Server | None = None
 
@@ -123,7 +128,8 @@ class Proxy:
         await self._server.wait_closed()
 
     def _link(self) -> Link:
-        return Link(self.line, self._address, self, None if self._translator is None else self._translator())
+        translate = None if self._translator is None else self._translator()
+        return Link(self.line, self._address, self, translate, self._tls)
 
 
 def _with_scheme(endpoint: str) -> str:
