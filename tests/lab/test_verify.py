@@ -58,7 +58,10 @@ def test_memory(tmp_path: Path) -> None:
     assert verdicts(found) == ALL_HELD
     assert (found.held, found.contradictions, found.unknown, found.errors) == (True, (), 0, 0)
     assert found.expected == found.counted > 100
-    assert (found.calm_only, found.no_fault) == (True, "there is no network before memory, and no server")
+    assert (found.calm_only, found.no_fault) == (
+        True,
+        "part of the process: there is no network before it, and no server",
+    )
     assert all(promise.evidence.endswith("; in calm only") for promise in found.promises[:5])
     assert found.command == "plusone verify memory: --subject plusone --faults none --seconds 1 --seed 1"
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["history-calm.jsonl.gz", "result.json"]
@@ -293,7 +296,7 @@ def test_a_table_for_people(tmp_path: Path) -> None:
         "held",
         "not tested",
         "repeat it: plusone verify memory:",
-        "no fault was met: there",
+        "no fault was met: part",
     ):
         assert words in result.stdout
 

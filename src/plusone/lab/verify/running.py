@@ -200,7 +200,7 @@ def _why_none(target: Target, options: Options, why_not: str) -> str:
     if options.faults is not None and not options.faults:
         return "none was asked for"
     if target.parsed.scheme in NO_NETWORK:
-        return f"there is no network before {target.parsed.scheme}, and no server"
+        return "part of the process: there is no network before it, and no server"
     return why_not or "none struck in the time that there was"
 
 
