@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -9,8 +11,9 @@ from typing import Final
 
 import msgspec
 
-from plusone.errors import ConfigurationError
+from plusone.errors import ConfigurationError, PlusoneError, StoreUnavailable
 from plusone.lab.reach import reach
+from plusone.lab.subjects.own import PLUSONE
 from plusone.lab.subjects.protocol import Subject
 from plusone.stores.registry import StoreURL, store_class
 
@@ -21,6 +24,7 @@ _CONCURRENCY_MAX: Final = 4_096
 _KEYS_MAX: Final = 100_000
 _SECONDS_MAX: Final = 600.0
 _SEED_MAX: Final = 2**63 - 1
+_FIRST_SECONDS: Final = 30.0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,10 +98,26 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def reach_all(targets: Sequence[Target]) -> None:
-    """Raise `StoreUnavailable` for the first that is out of reach, before anything is started or made."""
+    """Raise an error of plusone's for the first that is out of reach or does not count, before anything is begun."""
     for target in targets:
         if target.url is not None:
             await reach(target.url)
+            subject = next((each for each in target.subjects if each.front is None), PLUSONE)
+            await _count_once(subject, target.url)
+
+
+async def _count_once(subject: Subject, url: str) -> None:
+    run = secrets.token_hex(4)
+    name = f"plusone-lab/{run}/first"
+    try:
+        async with asyncio.timeout(_FIRST_SECONDS), subject.connect(url, f"plusone_lab_{run}") as counting:
+            await counting.increment(name, None)
+            await counting.remove([name])
+    except PlusoneError:
+        raise
+    except Exception as error:
+        described = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StoreUnavailable(f"{subject.name} cannot count on {redacted(url)}: {described}") from error
 
 
 def planned_seconds(plan: Plan, targets: Sequence[Target]) -> float:
