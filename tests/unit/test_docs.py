@@ -38,8 +38,10 @@ def test_the_readmes_python_runs(tmp_path: Path) -> None:
 
 def test_the_readmes_commands_run(tmp_path: Path) -> None:
     commands = [line for block in blocks("console") for line in re.findall(r"^\$ plusone (.*)$", block, re.MULTILINE)]
-    assert [command.split()[0] for command in commands] == ["increment", "get", "serve"]
-    for command in commands[:2]:  # what serves is called by the service's tests
+    names = [command.split()[0] for command in commands]
+    assert names == ["verify", "increment", "get", "serve", "verify", "compare"]
+    # What serves is called by the service's tests, what verifies and compares by the lab's.
+    for command in [command for command in commands if command.split()[0] in ("increment", "get")]:
         arguments = [sys.executable, "-c", "from plusone.cli import main; main()", *command.split()]
         run = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert (run.returncode, run.stderr) == (0, "")
