@@ -43,7 +43,7 @@ bench: .venv/dev servers tidb
 	$(BIN)/python -m bench.lost_replies
 	$(BIN)/python -m tools.docs
 
-# An hour or two. What fails is said at the end, and the page is written all the same: so are the documents.
+# An hour. What fails is said at the end, and the page is written all the same: so are the documents.
 lab: .venv/dev servers tidb
 	@$(BIN)/python -m tools.lab $(LAB_FLAGS); status=$$?; $(BIN)/python -m tools.docs && exit $$status
 

@@ -1,6 +1,6 @@
 """The standing experiment: every datastore and every way of counting, verified under faults and measured.
 
-python -m tools.lab                    all of it, into docs/report: an hour or two
+python -m tools.lab                    all of it, into docs/report: an hour
 python -m tools.lab --only redis,etcd  renews these, and leaves what earlier runs found of the others
 python -m tools.lab --short            a selection for a few seconds each, into build/lab: at most 6 minutes
 
@@ -63,8 +63,8 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
 FULL: Final = Form(
     targets=dict.fromkeys(TARGETS, ()),
-    verify_seconds=30.0,
-    compare_seconds=2.0,
+    verify_seconds=15.0,
+    compare_seconds=1.0,
     concurrency=(1, 64, 256),
     keys=(1, 1_000),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from plusone.lab.report.reading import Run
 from plusone.lab.report.summary import WORDS, Checked, Entry, Summary, column_cell, latency_cell, summarized
@@ -17,7 +17,7 @@ def markdown(runs: Sequence[Run]) -> str:
         "# Counting under faults",
         "\n".join(f"- {line.sign.symbol} {_safe(line.text)}" for line in summary.lines),
         "## Datastores and ways of counting",
-        _main_table(summary),
+        _main_table(summary, _each_in_full),
     ]
     if columns := [column for comparison in summary.comparisons for column in comparison.columns]:
         parts += ["## Speed and cost", _speed_table(columns)]
@@ -30,21 +30,31 @@ def markdown(runs: Sequence[Run]) -> str:
 
 
 def main_table(runs: Sequence[Run]) -> str:
-    """The table of stores and subjects alone."""
-    return _main_table(summarized(runs))
+    """The table of stores and subjects alone, with the other ways of counting summed up."""
+    return _main_table(summarized(runs), _how_many_are_wrong)
 
 
-def _main_table(summary: Summary) -> str:
+def _main_table(summary: Summary, others_of: Callable[[Sequence[Entry]], str]) -> str:
     others = any(subject not in summary.subjects for row in summary.rows for subject in row.entries)
     head = ["datastore", *summary.subjects.values(), *(["other ways of counting"] if others else [])]
     lines = []
     for row in summary.rows:
         cells = [_entry(row.entries[subject]) if subject in row.entries else "not run" for subject in summary.subjects]
-        rest = [
-            f"{_safe(each.title)}: {_entry(each)}" for name, each in row.entries.items() if name not in summary.subjects
-        ]
-        lines.append([_safe(row.title), *cells, *(["<br>".join(rest)] if others else [])])
+        rest = [each for name, each in row.entries.items() if name not in summary.subjects]
+        lines.append([_safe(row.title), *cells, *([others_of(rest)] if others else [])])
     return _table([_safe(cell) for cell in head], lines, "---")
+
+
+def _each_in_full(entries: Sequence[Entry]) -> str:
+    return "<br>".join(f"{_safe(each.title)}: {_entry(each)}" for each in entries)
+
+
+def _how_many_are_wrong(entries: Sequence[Entry]) -> str:
+    checked = [each for each in entries if each.anchor and each.standing != "not tested"]
+    wrong = [each for each in checked if each.standing == "wrong"]
+    if not wrong:
+        return f"✓ {len(checked)} of {len(checked)} held" if checked else ""
+    return f"**✗ {len(wrong)} of {len(checked)} count wrong**"
 
 
 def _entry(entry: Entry) -> str:

@@ -255,7 +255,7 @@ def _about_losses(ours: Sequence[Checked]) -> Iterable[Line]:
     if losing:
         stores = listed(sorted({result.store for result in losing}))
         lost, noticed = sum(each.lost for each in losing), sum(each.gaps_noticed for each in losing)
-        text = f"{stores} lost {many(lost, 'increment')} that had been acknowledged, by its own property"
+        text = f"{stores} lost {many(lost, 'increment')} that had been acknowledged, as they may"
         yield Line(STANDINGS["lost"], f"{text}; plusone noticed {many(noticed, 'loss', 'losses')}.")
 
 
