@@ -114,10 +114,13 @@ class Proxies:
         """Let the condition be over, if it was in force: what it held back goes on."""
         self._line.end(condition)
 
-    async def cut(self) -> None:
-        """End every connection that there is, those that lead nowhere included; new ones are served."""
-        present = set(self._line.links)
-        await self._line.cut(lambda link: link in present)
+    def cut(self) -> None:
+        """Cut every connection that there is, those that lead nowhere included; new ones are served.
+
+        Nobody waits for their end: callers connect anew meanwhile, and those under load would have one wait for ever.
+        """
+        for link in list(self._line.links):
+            link.cut()
 
     async def __aenter__(self) -> Proxies:
         async with AsyncExitStack() as stack:

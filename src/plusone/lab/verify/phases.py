@@ -218,7 +218,7 @@ class _Driver:
                     break
         if self._proxies is not None:
             # Some drivers wait without end on connections that lead nowhere; their callers are to end nevertheless.
-            await self._proxies.cut()
+            self._proxies.cut()
 
     async def quiet(self) -> None:
         """Wait until nothing is under way between the callers and the datastore."""
