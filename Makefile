@@ -1,5 +1,6 @@
 # make run      serve on 127.0.0.1:8000, counters in ./data (PORT=, STORE= override)
 # make test     everything; what has to be skipped is named at the end (TiDB needs make tidb, once)
+# make mutations  each of 47 changed lines of the source makes a test fail
 # make quick    the unit level, under 20 seconds
 # make soak     100,000 schedules of the model; 20,000 increments through every fault
 # make check    lint, formatting, types, import contracts, generated documents
@@ -19,7 +20,7 @@ SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 PLAIN_TESTS := tests/unit tests/conformance/test_memory.py tests/conformance/test_sqlite.py --ignore tests/unit/test_docs.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick soak bench lab docs check plain servers tidb constraints clean
+.PHONY: help run test mutations quick soak bench lab docs check plain servers tidb constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -29,13 +30,17 @@ run: .venv/installed
 	@exec $(BIN)/plusone serve --port $(PORT) --store '$(STORE)'
 
 test: .venv/dev servers
-	$(PYTEST) $(SIDE_BY_SIDE) $(PYTEST_FLAGS)
+	$(PYTEST) $(SIDE_BY_SIDE) --ignore tests/mutations $(PYTEST_FLAGS)
+
+# Lines of the source are changed one by one, and a test has to fail each time.
+mutations: .venv/dev servers
+	$(PYTEST) -n auto tests/mutations
 
 quick: .venv/dev
 	$(PYTEST) -x tests/unit
 
 soak: .venv/dev servers
-	PLUSONE_TEST_SOAK=1 $(PYTEST) --timeout 3600 tests/model tests/conformance
+	PLUSONE_TEST_SOAK=1 $(PYTEST) --timeout 3600 tests/model tests/conformance tests/lab/test_subjects.py
 
 bench: .venv/dev servers tidb
 	@tools/install-servers wrk webdis
