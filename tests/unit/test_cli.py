@@ -198,12 +198,12 @@ def test_stores_shows_what_each_promises() -> None:
         assert store.get("tested_on") or store["not_installed"]
 
 
-@pytest.mark.parametrize("asked", ["redis", "rediss:", "redis://me:secret@host/0"])
+@pytest.mark.parametrize("asked", ["sqlite", "sqlite:", "sqlite:counters.db"])
 def test_one_store_is_shown_by_its_scheme(asked: str) -> None:
     shown = run("stores", asked).stdout
-    assert shown.startswith("Redis, Valkey (redis:, rediss:)\n")
+    assert shown.startswith("SQLite (sqlite:)\n")
     assert shown.count("tested on") == 1
-    assert answer("stores", asked)["schemes"] == ["redis", "rediss"]
+    assert answer("stores", asked)["schemes"] == ["sqlite"]
 
 
 def test_a_scheme_that_there_is_not_is_exit_code_2() -> None:
