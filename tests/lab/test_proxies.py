@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -49,6 +50,26 @@ async def counts_once(counters: Counters, url: str) -> None:
     async with plusone.open(url) as direct:
         counter = await direct.get("votes")
     assert (counter.value, counter.revision) == (INCREMENTS, INCREMENTS)
+
+
+def test_a_connection_that_is_cut_before_it_leads_anywhere() -> None:
+    """In the same turn of the loop in which it was made; the proxy's end waits for the end of all connections."""
+
+    async def connect_and_cut(url: str) -> None:
+        def cut(event: Event) -> None:
+            if event == "connections":
+                asyncio.get_running_loop().call_soon(proxies.cut)
+
+        async with asyncio.timeout(10):
+            async with proxied(url, Faults(), notice=cut) as proxies:
+                _, port = proxies.url.removesuffix("/0").rsplit(":", 1)
+                reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+                with contextlib.suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+                writer.close()
+
+    with redis_server() as server:
+        asyncio.run(connect_and_cut(url_of(server)))
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,8 @@ class Link:
             self._server.peer = self.client
             self.client.hold(self)
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            # No `finally` in the task: one that is cancelled before its first step never gets there.
+            self._connecting.add_done_callback(self._connected)
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
@@ -206,9 +208,10 @@ class Link:
             self._line.count("refused")
             self.client.abort()
             self._server.abort()
-        finally:
-            self._connecting = None
-            self._end()
+
+    def _connected(self, _: asyncio.Task[None]) -> None:
+        self._connecting = None
+        self._end()
 
     def _from_client(self, data: bytes) -> None:
         if self._vanishes_on_its_way_there():
