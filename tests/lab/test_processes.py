@@ -89,6 +89,16 @@ def test_a_server_that_stands_still_takes_connections_and_answers_nothing() -> N
         assert ask(echo.port) == "echo: hello\n"
 
 
+def test_all_of_it_stands_still_when_the_pause_begins_however_busy_the_machine_is() -> None:
+    spins = "import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin, daemon=True).start()\n"
+    with all_of([server(f"busy-{number}", spins + _SERVER) for number in range(4)]) as servers:
+        for each in [*servers] * 5:
+            with each.paused():
+                threads = Path(f"/proc/{each.pid}/task").iterdir()
+                states = {(thread / "stat").read_text().rpartition(")")[2].split()[0] for thread in threads}
+                assert states == {"T"}
+
+
 def test_one_that_stands_still_when_the_with_ends_is_ended_too() -> None:
     with server() as echo:
         echo.pause()

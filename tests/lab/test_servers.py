@@ -91,7 +91,7 @@ async def _through_a_pause_and_a_crash(server: Started) -> None:
         await asyncio.to_thread(server.pause)
         waiting = asyncio.create_task(counters.increment("lab"))
         done, _ = await asyncio.wait([waiting], timeout=0.5)
-        assert not done
+        assert not done, waiting
         await asyncio.to_thread(server.resume)
         assert (await waiting).value == 6
         await asyncio.to_thread(server.kill)

@@ -23,7 +23,7 @@ def in_lab(as_json: bool) -> Iterator[None]:
     """
     with explained(as_json):
         require_libraries()
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         try:
             yield
         finally:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from plusone.lab import process_table
 from plusone.lab.disks import SmallDisk
 from plusone.lab.programs import PRINTED_CHARACTERS_SHOWN, ServerFailed
 
@@ -169,8 +170,10 @@ class ServerProcess:
         self.start()
 
     def pause(self) -> None:
-        """Let it stand still, with its connections open."""
+        """Let it stand still, with its connections open. Nothing that comes to it from here on is answered."""
         self._signal(signal.SIGSTOP)
+        processes = self._processes()
+        until(lambda: all(map(process_table.stands_still, processes)), f"{self.name} to stand still")
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
@@ -213,8 +216,12 @@ class ServerProcess:
             self.disk.close()
         shutil.rmtree(self.folder)
 
+    def _processes(self) -> Sequence[int]:
+        """The server and the processes that it started: they are a session of their own."""
+        return [process.pid for process in process_table.processes() if process.group == self.pid]
+
     def _signal(self, number: signal.Signals) -> None:
-        """To the server and the processes that it started: they are a session of their own."""
+        """To all of them."""
         with suppress(ProcessLookupError):  # it has ended by itself, and so have they
             os.killpg(self.pid, number)
 

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
+from plusone.lab import process_table
 from plusone.lab.processes import ENDS_WITHIN_SECONDS, ServerProcess, until
 from plusone.lab.programs import ServerFailed, run
 from plusone.lab.relays import Relay
@@ -123,7 +124,7 @@ class PostgreSQLProcess(ServerProcess):
         self._process.wait(ENDS_WITHIN_SECONDS)
         # While one of them lives, the next server does not start.
         deadline = time.monotonic() + ENDS_WITHIN_SECONDS
-        while any(_parent(process) is not None for process in processes):
+        while any(map(process_table.runs, processes)):
             assert time.monotonic() < deadline
             time.sleep(0.001)
 
@@ -134,17 +135,8 @@ class PostgreSQLProcess(ServerProcess):
 
     def _processes(self) -> Sequence[int]:
         """The server first, then those that it started."""
-        numbers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-        return [self.pid, *(number for number in numbers if _parent(number) == self.pid)]
-
-
-def _parent(process: int) -> int | None:
-    """The process that started this one; None if it has ended."""
-    try:
-        state, parent = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[:2]
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if state == "Z" else int(parent)
+        started = (process.pid for process in process_table.processes() if process.parent == self.pid)
+        return [self.pid, *started]
 
 
 def postgresql_server(*settings: str, files: Mapping[str, str] | None = None) -> PostgreSQLProcess:
