@@ -182,11 +182,10 @@ def test_what_met_no_fault_is_said_at_the_head() -> None:
     calm = verification(faults={}, no_fault="rediss: no proxy can stand there")
     found = summarized([Run("a", verification()), Run("b", calm), Run("c", verification("redis-lua", faults={}))])
     assert [(line.sign.word, line.text) for line in found.lines][-1] == (
-        "in calm only",
-        "No fault was met by plusone on redis, whose promises were tested in calm only:"
-        " rediss: no proxy can stand there.",
+        "no fault of network or server",
+        "No fault of network or server was met by plusone on redis: rediss: no proxy can stand there.",
     )
-    assert found.checked[1].remark == "14,203 operations, in calm only"
+    assert found.checked[1].remark == "14,203 operations, no fault of network or server"
 
 
 def test_a_few_ways_of_counting_are_named() -> None:

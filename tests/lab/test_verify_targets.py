@@ -38,7 +38,7 @@ def test_a_datastore_out_of_reach(command: str, url: str, closed_port: int, tmp_
     [
         (
             ("redis", "--faults", "failover"),
-            "redis cannot be verified under 'failover': offered: replies, partition, kill, pause, disk_full",
+            "redis cannot be verified under 'failover': offered: replies, partition, clock, kill, pause, disk_full",
         ),
         (("memory:", "--subject", "all", "--faults", "disk_full"), "cannot be verified under disk_full with any"),
         (("dynamodb:counters",), "dynamodb: the store URL must read dynamodb://"),
@@ -82,7 +82,7 @@ def test_what_stays_in_somebodys_file_is_said(tmp_path: Path) -> None:
 def test_a_subject_that_cannot_bear_a_fault_says_that_it_was_left_out(tmp_path: Path) -> None:
     url = f"sqlite:{tmp_path}/counters.db"
     plusone, service, *_ = verify(url, subjects=["all"], faults=["kill"], seconds=1, seed=1, output=tmp_path / "run")
-    assert "left out of what was asked for: kill; no fault is to be had for it here" in plusone.notes
+    assert "left out of what was asked for: kill; it can be verified under clock here" in plusone.notes
     assert (plusone.calm_only, plusone.no_fault) == (True, "kill cannot befall it here")
     assert (service.calm_only, service.no_fault) == (False, "")
     assert not [note for note in service.notes if note.startswith("left out")]

@@ -46,7 +46,9 @@ def verify(
     ] = None,
     faults: Annotated[
         str | None,
-        typer.Option(help="Some of replies, partition, kill, pause, failover, disk_full; or none. Else all to be had."),
+        typer.Option(
+            help="Some of replies, partition, clock, kill, pause, failover, disk_full; or none. Else all to be had."
+        ),
     ] = None,
     seconds: Annotated[float, typer.Option(help="Seconds of counting, over all faults; 1 to 3,600.")] = 60.0,
     seed: Annotated[int | None, typer.Option(help="Repeats a run's random choices.")] = None,
@@ -147,12 +149,14 @@ def _print(found: Verification, folder: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from plusone.lab.results import UNDISTURBED
+
     console = Console(highlight=False)
     console.print(
         f"[bold]{escape(found.subject_title)}[/] on [bold]{escape(found.store_title)}[/], {escape(found.url)}"
     )
     if found.calm_only:
-        console.print(f"[bold yellow]no fault was met: {escape(found.no_fault or 'none was brought')}[/]")
+        console.print(f"[bold yellow]{UNDISTURBED} was met: {escape(found.no_fault or 'none was brought')}[/]")
     faults = ", ".join(f"{name} {count:,}" for name, count in found.faults.items()) or "none"
     console.print(
         f"{found.operations:,} operations in {found.seconds:.0f} s; {found.acknowledged:,} increments acknowledged,"

@@ -35,6 +35,11 @@ wrong value                 an answer that no order explains
 """
 
 
+OF_PROCESS: Final = frozenset({"clock"})
+"""Faults that are of the process that counts, and neither of the network nor of a server."""
+UNDISTURBED: Final = "no fault of network or server"
+
+
 class Witness(msgspec.Struct, frozen=True, kw_only=True):
     """An operation that takes part in a contradiction: a line of the space-time diagram."""
 
@@ -124,7 +129,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, tag="verification"
     faults: Mapping[str, int]
     """How often each fault was hit."""
     no_fault: str = ""
-    """Why no fault was met; empty where one was."""
+    """Why none of the network or of a server was met; empty where one was."""
     expected: int
     """What the counters should add up to: acknowledged increments, where no outcome is unknown."""
     counted: int
@@ -144,8 +149,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, tag="verification"
 
     @property
     def calm_only(self) -> bool:
-        """Whether no fault was met: what held then held in calm, and says nothing of worse days."""
-        return not any(self.faults.values())
+        """Whether neither network nor server did any harm: what held then says nothing of worse days."""
+        return not any(hit for fault, hit in self.faults.items() if fault not in OF_PROCESS)
 
     @property
     def held(self) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 
 from plusone.lab.report.reading import Run
 from plusone.lab.report.wording import VIOLATIONS, count, figure, listed, many, printable, signed
-from plusone.lab.results import Cell, Column, Comparison, Verification, Word
+from plusone.lab.results import UNDISTURBED, Cell, Column, Comparison, Verification, Word
 
 Standing: TypeAlias = Literal["held", "lost", "wrong", "broken", "undecided", "not tested"]
 
@@ -39,7 +39,7 @@ WORDS: Final[dict[Word, Sign]] = {
     "unknown": Sign("?", "undecided", "warning", "It was tested, and no verdict was reached."),
     "not tested": Sign("–", "not tested", "quiet", "Nothing in this run could have contradicted it."),  # noqa: RUF001
 }
-CALM: Final = Sign("!", "in calm only", "warning", "No fault was met.")
+CALM: Final = Sign("!", UNDISTURBED, "warning", "Neither the network nor a server did any harm.")
 OURS: Final[tuple[str, ...]] = ("plusone", "service")
 """The subjects that are this project, first in every table."""
 _NAMED_MAX: Final = 3
@@ -156,7 +156,7 @@ def remark(result: Verification) -> str:
         parts.append(f"the datastore lost {count(result.lost)}, noticed {many(result.gaps_noticed, 'time')}")
     if parts:
         return ", ".join(parts)
-    met = "in calm only" if result.calm_only else many(sum(result.faults.values()), "fault")
+    met = UNDISTURBED if result.calm_only else many(sum(result.faults.values()), "fault")
     return f"{count(result.operations)} operations, {met}"
 
 
@@ -282,7 +282,7 @@ def _about_calm(ours: Sequence[Checked]) -> Iterable[Line]:
             name = f"{each.result.subject} on {each.result.store}"
             calm.setdefault(printable(each.result.no_fault), []).append(name)
     for why, names in calm.items():
-        said = f"No fault was met by {listed(sorted(set(names)))}, whose promises were tested in calm only"
+        said = f"{UNDISTURBED.capitalize()} was met by {listed(sorted(set(names)))}"
         yield Line(CALM, f"{said}: {why}." if why else f"{said}.")
 
 

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import plusone
+from plusone.lab.clocks import JumpingClock
 from plusone.lab.subjects.protocol import PLACE, Counted, Subject
-from plusone.stores.registry import STORES
+from plusone.statistics import Limits
+from plusone.stores.registry import STORES, make_store
 from plusone.types import Outcome
 
 TIMEOUT_SECONDS: Final = 60.0
@@ -20,8 +22,9 @@ TOKEN_RETENTION_SECONDS: Final = 600.0
 class Own:
     """Counters, and what only the lab asks them."""
 
-    def __init__(self, counters: plusone.Counters) -> None:
+    def __init__(self, counters: plusone.Counters, clock: JumpingClock) -> None:
         self.counters = counters
+        self._clock = clock
 
     async def increment(self, name: str, ceiling: int | None) -> Counted:
         return _counted(await self.counters.increment(name, ceiling=ceiling))
@@ -47,6 +50,9 @@ class Own:
     async def gaps(self) -> int:
         return self.counters.statistics.gaps_total
 
+    def jump(self, seconds: float) -> None:
+        self._clock.jump(seconds)
+
 
 def _counted(outcome: Outcome) -> Counted:
     return Counted(outcome.applied, outcome.value, outcome.previous, outcome.revision)
@@ -54,9 +60,11 @@ def _counted(outcome: Outcome) -> Counted:
 
 @contextlib.asynccontextmanager
 async def _connect(url: str, place: str = PLACE) -> AsyncIterator[Own]:
-    opened = plusone.open(url, timeout=TIMEOUT_SECONDS, token_retention=TOKEN_RETENTION_SECONDS)
-    async with opened as counters:
-        yield Own(counters)
+    clock = JumpingClock()
+    store = make_store(url, clock=clock, token_retention_ms=round(TOKEN_RETENTION_SECONDS * 1000))
+    limits = Limits(timeout=TIMEOUT_SECONDS, token_retention=TOKEN_RETENTION_SECONDS)
+    async with plusone.Counters(store, limits=limits, clock=clock) as counters:
+        yield Own(counters, clock)
 
 
 PLUSONE: Final = Subject(
@@ -68,6 +76,7 @@ PLUSONE: Final = Subject(
     bounded=True,
     tokens=True,
     retried=False,
+    clocked=True,
     writes=None,
     connect=_connect,
 )

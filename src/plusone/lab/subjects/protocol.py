@@ -72,6 +72,15 @@ class CountsWrites(Protocol):
         ...
 
 
+@runtime_checkable
+class Clocked(Counting, Protocol):
+    """One whose clock is in the lab's hands."""
+
+    def jump(self, seconds: float) -> None:
+        """Set its wall clock by so much; back, if it is negative."""
+        ...
+
+
 class Front(Protocol):
     """A process of the subject's own between its callers and the datastore."""
 
@@ -111,6 +120,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it takes idempotency keys (`Tokened`). If it is retried too, every increment has one."""
     retried: bool = True
     """Whether a caller that gets an error asks again until it is answered, as people do. Else its doubt is recorded."""
+    clocked: bool = False
+    """Whether its clock can be made to jump (`Clocked`)."""
     writes: float | None = 1.0
     """Writes to the datastore that an increment takes; None where it cannot be told, or where `CountsWrites` tells."""
     weaknesses: frozenset[Violation] = frozenset()

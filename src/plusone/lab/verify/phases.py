@@ -16,7 +16,7 @@ from plusone.lab.faults import Condition, Event, Fault, Faults
 from plusone.lab.history import Header, HistoryWriter
 from plusone.lab.proxies import Proxies, proxied
 from plusone.lab.servers.started import ServerFault
-from plusone.lab.subjects.protocol import Counting, Front, Subject, Watchful
+from plusone.lab.subjects.protocol import Clocked, Counting, Front, Subject, Watchful
 from plusone.lab.tally import Tally
 from plusone.lab.verify.target import FaultName, Target
 from plusone.lab.workload import Load, Workload
@@ -46,7 +46,18 @@ _HELD_SECONDS: Final[Mapping[ServerFault, float]] = {
 """How long a server is left as the fault made it, before it is mended."""
 PARTITION_SECONDS: Final = 1.5
 _LONG_SECONDS: Final = 5.0
-_PARTITIONS: Final[Sequence[Condition]] = ("partition_to_client", "partition_to_server", "refuse")
+_PARTITIONS: Final[Sequence[Condition]] = (
+    "partition_to_client",
+    "partition_to_server",
+    "refuse",
+    "throttle",
+    "slow_close",
+)
+_JUMPS_SECONDS: Final = (150.0, -300.0)
+"""One client's clock, one jump after the other; the next client's are the opposite, so that they contradict each other.
+
+More than a call may take, and more than a session waits for a late packet; less than an idempotency key is kept.
+"""
 _QUIET_SECONDS: Final = 6.0
 """How long requests that are under way in the proxies may take to arrive before the last reads."""
 _ENDS_SECONDS: Final = 90.0
@@ -126,7 +137,7 @@ async def run_phase(bench: Bench, name: PhaseName, seconds: float, seed: int) ->
 async def _counted(bench: Bench, workload: Workload, clients: Sequence[Counting], driver: _Driver) -> int | None:
     """Have everything counted; the losses that were noticed meanwhile."""
     before = await _gaps(bench, clients) or 0
-    await _under_fault(workload, driver)
+    await _under_fault(workload, clients, driver)
     await driver.quiet()
     if driver.harms:
         await workload.touch()
@@ -139,9 +150,9 @@ async def _counted(bench: Bench, workload: Workload, clients: Sequence[Counting]
     return gaps - before if gaps >= before else gaps
 
 
-async def _under_fault(workload: Workload, driver: _Driver) -> None:
+async def _under_fault(workload: Workload, clients: Sequence[Counting], driver: _Driver) -> None:
     counting = asyncio.create_task(workload.run())
-    disturbing = asyncio.create_task(driver.run())
+    disturbing = asyncio.create_task(driver.run(clients))
     try:
         await asyncio.wait([counting, disturbing], return_when=asyncio.FIRST_COMPLETED)
         if not counting.done():
@@ -197,7 +208,7 @@ class _Driver:
         self._proxies = await stack.enter_async_context(proxied(self._bench.url, faults, notice=self._notice))
         return self._proxies.url
 
-    async def run(self) -> None:
+    async def run(self, clients: Sequence[Counting]) -> None:
         """Let the phase last, with its fault in it."""
         if self._name == "calm":
             await asyncio.sleep(self._seconds)
@@ -205,6 +216,8 @@ class _Driver:
             await self._replies()
         elif self._name == "partition":
             await self._partition()
+        elif self._name == "clock":
+            await self._clock([client for client in clients if isinstance(client, Clocked)])
         else:
             # Twice, for what comes back from a fault is not what was there before it; unless it takes its time.
             times = 1 if self._name in ("failover", "disk_full") else 2
@@ -266,8 +279,9 @@ class _Driver:
             self._bench.tally.mark("replies", begin)
 
     async def _partition(self) -> None:
-        calm = self._seconds / 3 / 2
-        for condition in _PARTITIONS if self._proxies is not None else ():
+        conditions = _PARTITIONS if self._proxies is not None else ()
+        calm = self._seconds / (len(_PARTITIONS) + 2)
+        for condition in conditions:
             assert self._proxies is not None
             await asyncio.sleep(calm)
             async with self._in_force(condition, f"network: {condition}"):
@@ -280,6 +294,22 @@ class _Driver:
         if started is not None and "partition" in started.faults:
             await asyncio.sleep(calm)
             await self._harm("partition")
+        await asyncio.sleep(calm)
+
+    async def _clock(self, clients: Sequence[Clocked]) -> None:
+        """Have one process ahead of the world and another one behind it, then the other way round, then none."""
+
+        def jump(seconds: float) -> None:
+            for number, client in enumerate(clients):
+                client.jump(seconds if number % 2 == 0 else -seconds)
+
+        calm = self._seconds / (len(_JUMPS_SECONDS) + 2)
+        await asyncio.sleep(calm)
+        for seconds in _JUMPS_SECONDS:
+            async with self._in_force("clock"):
+                jump(seconds)
+                await asyncio.sleep(calm)
+        jump(-sum(_JUMPS_SECONDS))
         await asyncio.sleep(calm)
 
     async def _harm(self, fault: ServerFault) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from plusone.lab.checker import Verdict
-from plusone.lab.results import Contradiction, Promise, Violation, Word
+from plusone.lab.results import UNDISTURBED, Contradiction, Promise, Violation, Word
 from plusone.lab.subjects.protocol import Subject
 from plusone.lab.verify.evidence import Evidence
 from plusone.lab.verify.phases import Phase, PhaseName
@@ -94,7 +94,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 def promises(subject: Subject, claims: Claims, judged: Sequence[Judged], *, calm_only: bool) -> Sequence[Promise]:
     """A verdict for each promise of the capability table, or of what a recipe is taken to promise.
 
-    `calm_only` says that no fault was met, which belongs to the evidence.
+    `calm_only` says that no fault of network or server was met, which belongs to the evidence.
     """
     broken: dict[str, list[str]] = {}
     for each in judged:
@@ -115,7 +115,7 @@ def promises(subject: Subject, claims: Claims, judged: Sequence[Judged], *, calm
         elif undecided:
             verdict, said = "unknown", "; ".join(undecided)
         else:
-            verdict, said = "ok" if count else "not tested", f"{tested_by}; in calm only" if calm_only else tested_by
+            verdict, said = "ok" if count else "not tested", f"{tested_by}; {UNDISTURBED}" if calm_only else tested_by
         return Promise(name=name, claimed=has, claim=claim, verdict=verdict, evidence=said)
 
     own = claims.capabilities

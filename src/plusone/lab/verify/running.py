@@ -20,7 +20,7 @@ from plusone.lab.checker import Verdict, check
 from plusone.lab.history import Header, History, read_history
 from plusone.lab.machine import versions
 from plusone.lab.reach import reach
-from plusone.lab.results import Verification
+from plusone.lab.results import OF_PROCESS, Verification
 from plusone.lab.subjects.protocol import Front, Subject
 from plusone.lab.subjects.registry import OWN
 from plusone.lab.tally import Tally
@@ -130,7 +130,7 @@ async def verify_subject(
                     phase = await run_phase(bench, name, seconds, options.seed + number)
                     judged.append(await asyncio.to_thread(_judge, phase, tally, claims))
             report(Progress(what=f"{subject.name}: removing", share=1.0, operations=tally.operations))
-    no_fault = "" if any(tally.faults.values()) else _why_none(target, options, why_not)
+    no_fault = "" if tally.faults.keys() - OF_PROCESS else _why_none(target, options, why_not)
     result = _result(target, subject, options, header, tally, claims, attributed(judged), notes, no_fault)
     (folder / "result.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     return result
@@ -194,10 +194,10 @@ def _left_behind(target: Target, subject: Subject) -> Sequence[str]:
 
 
 def _why_none(target: Target, options: Options, why_not: str) -> str:
-    """Why a run met no fault."""
+    """Why a run met no fault of the network or of a server."""
     if options.left_out:
         return f"{', '.join(options.left_out)} cannot befall it here"
-    if options.faults is not None and not options.faults:
+    if options.faults is not None and not set(options.faults) - OF_PROCESS:
         return "none was asked for"
     if target.parsed.scheme in NO_NETWORK:
         return "part of the process: there is no network before it, and no server"

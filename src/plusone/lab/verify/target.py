@@ -17,11 +17,13 @@ from plusone.lab.servers import Started
 from plusone.lab.subjects.protocol import Subject
 from plusone.stores.registry import STORES, StoreURL, store_class
 
-FaultName: TypeAlias = Literal["replies", "partition", "kill", "pause", "failover", "disk_full"]
+FaultName: TypeAlias = Literal["replies", "partition", "clock", "kill", "pause", "failover", "disk_full"]
 
 FAULTS: Final[Mapping[FaultName, str]] = {
     "replies": "replies are lost after the datastore acted, requests before they reach it, others arrive late or never",
-    "partition": "nothing passes in one direction, then in the other; of a cluster, the leader is cut off",
+    "partition": "nothing passes in one direction, then in the other; connections are refused, throttled, half closed;"
+    " of a cluster, the leader is cut off",
+    "clock": "the clock of the process that counts is set forward, then back",
     "kill": "the server is killed as by kill -9, and started again; the service too, where that is what counts",
     "pause": "the server stands still for some seconds, with its connections open",
     "failover": "the primary is lost, and another one takes over",
@@ -64,6 +66,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         """The faults that are to be had for this subject, and why not those of the network, if they are not."""
         why_not = ""
         offered: set[str] = set(self.started.faults) if self.started is not None else set()
+        if subject.clocked:
+            offered.add("clock")
         # A service is a process of the lab's own, before which there can always be a proxy. With the counters in its
         # memory it would be the store that is killed.
         if subject.front is not None:
@@ -106,7 +110,7 @@ def opened(given: str, faults: Collection[FaultName] | None = None) -> Iterator[
 
 def _check_offered(server: str, faults: Collection[FaultName]) -> None:
     """Refuse what cannot befall this server, before it is started in vain."""
-    known: Collection[str] = {"replies", "partition", *servers.SERVERS[server].faults}
+    known: Collection[str] = {"replies", "partition", "clock", *servers.SERVERS[server].faults}
     offered = [fault for fault in FAULTS if fault in known]
     for fault in faults:
         if fault not in offered:
