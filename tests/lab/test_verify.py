@@ -27,6 +27,7 @@ from plusone.lab.subjects.protocol import PLACE, Connect, Counted, Subject
 from plusone.lab.subjects.registry import SUBJECTS
 from plusone.lab.verify import FaultName, Options, verify, verify_subject
 from plusone.lab.verify.target import Target, opened
+from plusone.types import Operation
 
 ALL_HELD: Final[dict[str, Word]] = {
     "exactly once": "ok",
@@ -206,6 +207,22 @@ class RejectsTooEarly(Planted):
         return await super().increment(name, ceiling and ceiling - 1)
 
 
+class PassesTheFloor(Planted):
+    async def change(self, name: str, operation: Operation) -> Counted:
+        if operation.floor is not None:
+            operation = Operation.add(operation.amount, floor=operation.floor - 3)
+        return await super().change(name, operation)
+
+
+class DeletesNot(Planted):
+    """It says that it did, and what was there goes on."""
+
+    async def change(self, name: str, operation: Operation) -> Counted:
+        if operation.kind == "delete":
+            operation = Operation.add(0)
+        return await super().change(name, operation)
+
+
 class ForgetsTokens(Planted):
     async def increment_once(self, name: str, ceiling: int | None, token: str) -> Counted:
         if self.now():
@@ -230,6 +247,8 @@ def connect(kind: type[Planted]) -> Connect:
         (TellsAnOlderValue, "strong reads"),
         (PassesTheCeiling, "bounds"),
         (RejectsTooEarly, "bounds"),
+        (PassesTheFloor, "bounds"),
+        (DeletesNot, "distinct answers"),
         (ForgetsTokens, "idempotency keys"),
     ],
 )

@@ -19,7 +19,7 @@ from plusone.lab.verify.phases import Phase, PhaseName
 from plusone.lab.verify.promises import Claims, Judged, promises
 from tests.lab.report_samples import contradiction, verification
 
-SEEN = Evidence(values=1_000, rejected=40, ceilings=5, reads=300, repeated=12)
+SEEN = Evidence(values=1_000, rejected=40, bounded=5, reads=300, repeated=12)
 
 
 def judged(name: PhaseName, *kinds: str, gaps: int | None = 0, evidence: Evidence = SEEN) -> Judged:
@@ -42,7 +42,7 @@ def test_each_promise_says_what_tests_it() -> None:
     assert {name: promise.evidence for name, promise in found.items()} == {
         "exactly once": "2,000 acknowledged, 2,000 counted: calm, replies",
         "distinct answers": "2,000 values were told",
-        "bounds": "80 increments rejected at the ceilings of 10 counters",
+        "bounds": "80 operations rejected at the bounds of 10 counters",
         "strong reads": "600 reads",
         "idempotency keys": "24 keys were sent more than once",
         "durable": "no kill was run",
@@ -106,7 +106,7 @@ def test_the_evidence_of_a_history() -> None:
         Answer(number=5, at_ns=9, result="read", value=1),
         Call(number=6, at_ns=10, process=1, counter="b", kind="read"),
     ]
-    assert evidence_of(history_of(asked)) == Evidence(values=2, rejected=1, ceilings=1, reads=1, repeated=1)
+    assert evidence_of(history_of(asked)) == Evidence(values=2, rejected=1, bounded=1, reads=1, repeated=1)
 
 
 BROKEN = (Promise(name="bounds", claimed=True, claim="", verdict="illegal", evidence=""),)

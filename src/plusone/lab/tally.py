@@ -50,7 +50,8 @@ class Tally:
         self.acknowledged += 1
         self.acknowledged_on[name] += 1
 
-    def read(self) -> None:
+    def other(self) -> None:
+        """An answer that adds nothing to the sum: a read, or a change of a counter that has none."""
         self._count(0)
 
     def doubtful(self, name: str, doubt: Literal["unknown", "refused"]) -> None:

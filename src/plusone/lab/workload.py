@@ -2,8 +2,8 @@
 
 Every counter is new, and its name begins with the run's own prefix. There are callers who share a hot counter, callers
 with a counter each, races for counters that do not exist yet (up to a ceiling, where the subject has one), callers who
-send idempotency keys several times, and readers who do nothing else. A counter is left for a new one after some
-thousand operations, so that each history stays checkable.
+send idempotency keys several times, callers who count down, set and delete, and readers who do nothing else. A counter
+is left for a new one after some thousand operations, so that each history stays checkable.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import msgspec
 
 from plusone.errors import ConfigurationError, InvalidRequest, PlusoneError, StoreUnavailable
 from plusone.lab.history import HistoryWriter
-from plusone.lab.subjects.protocol import Counted, Counting, Subject, Tokened
+from plusone.lab.subjects.protocol import Changing, Counted, Counting, Subject, Tokened
 from plusone.lab.tally import Tally
+from plusone.types import Operation
 
-Role: TypeAlias = Literal["hot", "own", "bounded", "fresh", "token"]
+Role: TypeAlias = Literal["hot", "own", "bounded", "fresh", "token", "changed"]
 """What a counter is for; its name has it behind the last slash.
 
 hot      many callers count on it at once
@@ -30,6 +31,7 @@ own      one caller counts on it
 bounded  some callers drive it to its ceiling, from before it exists until everybody was rejected
 fresh    the same without a ceiling, for subjects that have none
 token    each increment has an idempotency key, and is sent once, or several times at once, or again later
+changed  some callers count up and down within bounds, set and delete, for subjects that can: it has no sum to end at
 """
 _Doubt: TypeAlias = Literal["unknown", "refused"]
 
@@ -47,6 +49,9 @@ _AT_ONCE: Final = 3
 """So many times is a token sent at once, at most."""
 _TOKENS_PER_COUNTER: Final = 100
 _REMEMBERED: Final = 50
+_CHANGES_PER_COUNTER: Final = 500
+_CHANGED_MAX: Final = 20
+"""Counters that are changed stay between 0 and this, so that both bounds are met often."""
 _READ_PAUSE_SECONDS: Final = 0.004
 _FINAL_READS_AT_ONCE: Final = 16
 _FINAL_READER: Final = 1_000_000
@@ -65,6 +70,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     """Callers that race for each new counter."""
     readers: int = 3
     token_callers: int = 3
+    changers: int = 4
+    """Callers on the counter that is also counted down, set and deleted."""
     operations_per_counter: int = 2_000
     operations_per_second: int = 3_000
     """At most; a subject that answers at once would be asked for nothing but evidence of the same."""
@@ -115,7 +122,9 @@ class Workload:
         self._to_be_removed = names
         self._given_up: set[asyncio.Future[Counted]] = set()
         self.names: list[str] = []
-        """Every counter that was counted on, in the order of their beginnings."""
+        """Every counter that was only counted up, in the order of their beginnings: it ends at the sum."""
+        self.changed: list[str] = []
+        """Every other one."""
 
     async def run(self) -> None:
         """Count until `end`."""
@@ -128,6 +137,8 @@ class Workload:
             callers += [
                 self._token_caller([self._process() for _ in range(_AT_ONCE)]) for _ in range(load.token_callers)
             ]
+        if all(isinstance(client, Changing) for client in self._clients):
+            callers += [self._changer(self._process()) for _ in range(load.changers)]
         await _together(callers)
 
     def end(self) -> None:
@@ -156,9 +167,11 @@ class Workload:
             if not isinstance(counted, Counted):
                 raise StoreUnavailable(f"{name} could not be read at the end: {self._tally.last_error}")
             self._history.answer(number, "read", value=counted.value, revision=counted.revision)
-            self._tally.read_finally(name, counted.value or 0)
+            if name not in changed:
+                self._tally.read_finally(name, counted.value or 0)
 
-        await _some_at_once([partial(read, name) for name in self.names])
+        changed = set(self.changed)
+        await _some_at_once([partial(read, name) for name in (*self.names, *self.changed)])
 
     def _source(self, what: str) -> random.Random:
         """Random numbers of its own for each caller, so that their order does not depend on whose turn it is."""
@@ -171,7 +184,7 @@ class Workload:
     def _new(self, role: Role) -> str:
         self._made[role] += 1
         name = f"{self._prefix}/{role}-{self._made[role]}"
-        self.names.append(name)
+        (self.changed if role == "changed" else self.names).append(name)
         self._to_be_removed.append(name)
         return name
 
@@ -229,6 +242,13 @@ class Workload:
             await asyncio.gather(*(self._increment_and_read(process, *once) for process in processes[:times]))
             self._remembered.append(once)
 
+    async def _changer(self, process: int) -> None:
+        source = self._source(f"changes {process}")
+        operations = min(_CHANGES_PER_COUNTER, self._load.operations_per_counter)
+        while not self._over:
+            await self._turns()
+            await self._change(process, self._counter("changed", "changed", operations), _some_change(source))
+
     async def _increment_and_read(self, process: int, name: str, ceiling: int | None, token: str) -> None:
         """Whoever is told that it counted, be it by somebody else who sent the same, has to find it counted."""
         await self._increment(process, name, ceiling, token)
@@ -247,7 +267,7 @@ class Workload:
         client = self._clients[process % len(self._clients)]
         if token is None and self._subject.tokens and self._subject.retried:
             # Asked again with the same token, it counts once: that is what the subject has it for.
-            token = f"{self._prefix}/{self._pauses.getrandbits(64):016x}"
+            token = self._new_token()
         number = self._history.call(process, name, "add", 1, ceiling=ceiling, token=token)
 
         def call() -> Awaitable[Counted]:
@@ -258,14 +278,45 @@ class Workload:
 
         counted = await self._until_answered(call, retried=self._subject.retried)
         if isinstance(counted, Counted):
-            result: Literal["applied", "rejected"] = "applied" if counted.applied else "rejected"
-            self._history.answer(
-                number, result, value=counted.value, previous=counted.previous, revision=counted.revision
-            )
+            self._answer(number, counted)
             self._tally.answered(name, applied=counted.applied, token=token)
         else:
             self._history.answer(number, counted)
             self._tally.doubtful(name, counted)
+
+    async def _change(self, process: int, name: str, operation: Operation) -> None:
+        client = self._clients[process % len(self._clients)]
+        assert isinstance(client, Changing)
+        if self._subject.retried:
+            operation = msgspec.structs.replace(operation, token=self._new_token())
+        number = self._history.call(
+            process,
+            name,
+            operation.kind,
+            operation.amount,
+            ceiling=operation.ceiling,
+            floor=operation.floor,
+            token=operation.token,
+        )
+        counted = await self._until_answered(lambda: client.change(name, operation), retried=self._subject.retried)
+        if isinstance(counted, Counted):
+            self._answer(number, counted)
+            self._tally.other()
+        else:
+            self._history.answer(number, counted)
+            self._tally.doubtful(name, counted)
+
+    def _answer(self, number: int, counted: Counted) -> None:
+        self._history.answer(
+            number,
+            "applied" if counted.applied else "rejected",
+            value=counted.value,
+            previous=counted.previous,
+            revision=counted.revision,
+        )
+
+    def _new_token(self) -> str:
+        return f"{self._prefix}/{self._pauses.getrandbits(64):016x}"
 
     async def _read(self, process: int, name: str) -> None:
         client = self._clients[process % len(self._clients)]
@@ -273,7 +324,7 @@ class Workload:
         counted = await self._until_answered(lambda: client.read(name), retried=self._subject.retried)
         if isinstance(counted, Counted):
             self._history.answer(number, "read", value=counted.value, revision=counted.revision)
-            self._tally.read()
+            self._tally.other()
         else:
             self._history.answer(number, counted)
 
@@ -314,6 +365,16 @@ class Workload:
         self._given_up.discard(attempt)
         if not attempt.cancelled():
             attempt.exception()
+
+
+def _some_change(source: random.Random) -> Operation:
+    kind = source.choices(("up", "down", "set", "delete"), (40, 40, 15, 5))[0]
+    if kind == "delete":
+        return Operation.delete()
+    if kind == "set":
+        return Operation.set(source.randint(0, _CHANGED_MAX))
+    by = source.randint(1, 5)
+    return Operation.add(by, ceiling=_CHANGED_MAX) if kind == "up" else Operation.add(-by, floor=0)
 
 
 async def _some_at_once(calls: Sequence[Callable[[], Awaitable[None]]]) -> None:

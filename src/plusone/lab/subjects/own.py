@@ -32,6 +32,9 @@ class Own:
     async def increment_once(self, name: str, ceiling: int | None, token: str) -> Counted:
         return _counted(await self.counters.increment(name, ceiling=ceiling, token=token))
 
+    async def change(self, name: str, operation: plusone.Operation) -> Counted:
+        return _counted(await self.counters.perform(name, operation))
+
     async def read(self, name: str) -> Counted:
         counter = await self.counters.get(name)
         return Counted(value=counter.value, revision=counter.revision)

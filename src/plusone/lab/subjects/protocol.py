@@ -9,6 +9,7 @@ from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 import msgspec
 
 from plusone.lab.results import Violation
+from plusone.types import Operation
 
 PLACE: Final = "plusone_lab"
 """The table or collection that a recipe makes for itself, unless it is told another one."""
@@ -21,9 +22,9 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
     """What an increment or a read answered."""
 
     applied: bool = True
-    """False for an increment that the ceiling rejected."""
+    """False for one that a bound rejected."""
     value: int | None = None
-    """The value afterwards; of a rejected one the value that rejected it. None where the recipe does not tell."""
+    """The value afterwards; of a rejected one the value that rejected it. None where that is not told."""
     previous: int | None = None
     revision: int | None = None
 
@@ -50,6 +51,15 @@ class Tokened(Counting, Protocol):
 
     async def increment_once(self, name: str, ceiling: int | None, token: str) -> Counted:
         """As `increment`; sent again with the same token it is answered as it was the first time."""
+        ...
+
+
+@runtime_checkable
+class Changing(Counting, Protocol):
+    """One that also counts down to a floor, sets and deletes."""
+
+    async def change(self, name: str, operation: Operation) -> Counted:
+        """Do it, as plusone means it. Raises the driver's own errors, or plusone's."""
         ...
 
 

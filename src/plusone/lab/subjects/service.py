@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -20,6 +20,7 @@ from plusone.lab.processes import ServerProcess
 from plusone.lab.subjects.own import TOKEN_RETENTION_SECONDS
 from plusone.lab.subjects.protocol import PLACE, Counted, Subject
 from plusone.stores.registry import STORES
+from plusone.types import Operation
 
 _PROGRAM: Final = "import sys; sys.argv[0] = 'plusone'; from plusone.cli import main; main()"
 _KEPT: Final = ("PLUSONE_TEST_", "PLUSONE_LAB_")
@@ -53,8 +54,13 @@ class HTTPCounting:
         return await self.increment_once(name, ceiling, secrets.token_hex(12))
 
     async def increment_once(self, name: str, ceiling: int | None, token: str) -> Counted:
-        body = {} if ceiling is None else {"ceiling": ceiling}
-        status, answer = await self._ask("POST", f"{_path(name)}/increment", body, token)
+        return await self.change(name, Operation.add(ceiling=ceiling, token=token))
+
+    async def change(self, name: str, operation: Operation) -> Counted:
+        method, path, body = _request(name, operation)
+        status, answer = await self._ask(method, path, body, operation.token)
+        if status == 204:
+            return Counted()
         found = msgspec.json.decode(answer, type=_Answer)
         if status == 200:
             return Counted(True, found.value, found.previous, found.revision)
@@ -147,6 +153,17 @@ class ServiceFront:
         without = [part for name in settings if not name.startswith(_KEPT) for part in ("-u", name)]
         serve = ("serve", "--config", str(configuration), "--port", str(port))
         return ("env", *without, sys.executable, "-c", _PROGRAM, *serve)
+
+
+def _request(name: str, operation: Operation) -> tuple[str, str, Mapping[str, int] | None]:
+    """Method, path and body."""
+    path = _path(name)
+    if operation.kind == "delete":
+        return "DELETE", path, None
+    if operation.kind == "set":
+        return "PUT", path, {"value": operation.amount}
+    members = {"by": operation.amount, "ceiling": operation.ceiling, "floor": operation.floor}
+    return "POST", f"{path}/increment", {member: number for member, number in members.items() if number is not None}
 
 
 def _path(name: str) -> str:

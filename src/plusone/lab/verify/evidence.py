@@ -8,17 +8,17 @@ import msgspec
 
 from plusone.lab.history import History
 from plusone.lab.history.operations import APPLIED, REJECTED, TELLS_VALUE, WAS_READ
-from plusone.types import MAX
+from plusone.types import MAX, MIN
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What there was in one history, or in several."""
 
     values: int = 0
-    """Values that increments were told."""
+    """Values that callers were told of what they changed."""
     rejected: int = 0
-    ceilings: int = 0
-    """Counters that increments were asked for with a ceiling."""
+    bounded: int = 0
+    """Counters that something was asked for with a ceiling or a floor."""
     reads: int = 0
     repeated: int = 0
     """Idempotency keys that were sent more than once."""
@@ -35,7 +35,7 @@ def evidence_of(history: History) -> Evidence:
         found += Evidence(
             values=sum(result == APPLIED and bool(told & TELLS_VALUE) for result, told in answers),
             rejected=operations.result.count(REJECTED),
-            ceilings=int(min(operations.ceiling, default=MAX) < MAX),
+            bounded=int(min(operations.ceiling, default=MAX) < MAX or max(operations.floor, default=MIN) > MIN),
             reads=operations.result.count(WAS_READ),
             repeated=sum(times > 1 for times in sent.values()),
         )

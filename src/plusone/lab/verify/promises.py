@@ -119,12 +119,12 @@ def promises(subject: Subject, claims: Claims, judged: Sequence[Judged], *, calm
         return Promise(name=name, claimed=has, claim=claim, verdict=verdict, evidence=said)
 
     own = claims.capabilities
-    bounds_claim = "no increment passes its ceiling, and none is rejected below it"
+    bounds_claim = "no operation passes its ceiling or floor, and none is rejected that does not reach it"
     tokens_claim = f"the same key counts once; {own.token_retention}" if own else "the same key counts once"
     once = f"each of {acknowledged:,} acknowledged increments is counted once, and nothing else is"
     sums = f"{acknowledged:,} acknowledged, {counted:,} counted: {phases}"
     told = f"{evidence.values:,} values were told"
-    at_ceilings = f"{evidence.rejected:,} increments rejected at the ceilings of {evidence.ceilings:,} counters"
+    at_ceilings = f"{evidence.rejected:,} operations rejected at the bounds of {evidence.bounded:,} counters"
     reads = f"{evidence.reads:,} reads"
     keys = f"{evidence.repeated:,} keys were sent more than once"
     reads_claim = "a read shows whatever was acknowledged before it"

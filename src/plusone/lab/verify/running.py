@@ -313,9 +313,11 @@ def _judge(phase: Phase, tally: Tally, claims: Claims) -> Judged:
             losers.append(name)
         elif not known <= final <= known + unknown:
             wrong.append(name)
-    others = {name: operations for name, operations in history.counters.items() if name not in losers}
+    # Those that are set and deleted too have no sum that would tell whether they lost something.
+    judged = set(phase.counters if claims.may_lose(phase.name) else history.counters).difference(losers)
+    others = {name: operations for name, operations in history.counters.items() if name in judged}
     loss = {name: operations for name, operations in history.counters.items() if name in losers}
-    rose = [name for name in others if tally.final[name] > tally.acknowledged_on[name]]
+    rose = [name for name in phase.counters if name in others and tally.final[name] > tally.acknowledged_on[name]]
     return Judged(
         phase=phase,
         verdict=_without_overwritten(check(msgspec.structs.replace(history, counters=others)), history, rose),
