@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from plusone.lab.verify import FaultName, verify
 
 SECONDS = 4.0
 SEED = 7
-IN_SOAK_ONLY = [
+RECIPES = [
+    *(("redis", name) for name in SUBJECTS if name.startswith("redis-")),
     *(("dynamodb", name) for name in SUBJECTS if name.startswith("dynamodb-")),
     *(("mongodb", name) for name in SUBJECTS if name.startswith("mongodb-")),
     *(("mariadb", name) for name in SUBJECTS if name.startswith("mysql-")),
@@ -23,11 +23,6 @@ IN_SOAK_ONLY = [
     *(("postgresql", name) for name in SUBJECTS if name.startswith("postgresql-")),
     *(("momento", name) for name in SUBJECTS if name.startswith("momento-")),
     *(("etcd", name) for name in SUBJECTS if name.startswith("etcd-")),
-]
-"""Drivers that now and then do not let go of a connection that leads nowhere: their runs are many, and long."""
-RECIPES = [
-    *(("redis", name) for name in SUBJECTS if name.startswith("redis-")),
-    *(IN_SOAK_ONLY if os.environ.get("PLUSONE_TEST_SOAK") else ()),
 ]
 
 

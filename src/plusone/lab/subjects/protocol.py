@@ -137,7 +137,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     weaknesses: frozenset[Violation] = frozenset()
     """What `verify` finds: nothing else, and each of them but those of `rare`."""
     rare: frozenset[Violation] = frozenset()
-    """Weaknesses that take a race, or a datastore that is down when a process ends: not every run brings them about."""
+    """Weaknesses that take a race, a datastore that is down when a process ends, or luck: not every run shows them."""
     connect: Connect
     front: Callable[[str], AbstractAsyncContextManager[Front]] | None = None
     """Starts what stands between the callers and the datastore of a store URL, where there is such a thing."""
