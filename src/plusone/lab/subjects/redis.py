@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os.path
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
@@ -16,10 +17,15 @@ _SCHEMES: Final = frozenset({"redis", "rediss", "redis+cluster", "rediss+cluster
 _SHARDS: Final = 8
 _FLUSH_SECONDS: Final = 0.1
 _CLAIM_SECONDS: Final = 86_400
+_CONNECTIONS: Final = 4_096
+"""As many as callers may ask at once. Where other drivers' pools let a caller wait, redis-py's raises, at 100: and what
+is compared is the recipe, not the size of a pool."""
+_REMOVED_AT_ONCE: Final = 1_000
+_GLOB: Final = str.maketrans({char: f"\\{char}" for char in "\\*?[]"})
 
 
 class _Counter:
-    """redis-py's client, with its own defaults; a key is a counter."""
+    """redis-py's client; a key is a counter."""
 
     def __init__(self, redis: Any) -> None:
         self._redis = redis
@@ -68,9 +74,17 @@ class _Claiming(_Counter):
 
     async def remove(self, names: Sequence[str]) -> None:
         await super().remove(names)
-        for name in names:
-            async for key in self._redis.scan_iter(match=f"{name}:*", count=1_000):
-                await self._redis.delete(key)
+        # Every scan walks the whole keyspace, whatever it looks for: one for all names, and a look at what it finds.
+        ours, claimed = frozenset(names), list[str]()
+        prefix = os.path.commonprefix(list(names)).translate(_GLOB)  # noqa: RUF071 - of strings, not of paths
+        async for key in self._redis.scan_iter(match=f"{prefix}*:*", count=_REMOVED_AT_ONCE):
+            if key.rpartition(":")[0] in ours:
+                claimed.append(key)
+            if len(claimed) >= _REMOVED_AT_ONCE:
+                await self._redis.delete(*claimed)
+                claimed.clear()
+        if claimed:
+            await self._redis.delete(*claimed)
 
 
 class _Sharded(_Counter):
@@ -117,23 +131,28 @@ def _shards(name: str) -> Sequence[str]:
 
 
 def client(url: str) -> Any:
-    """redis-py's asyncio client with its defaults: one server's, a cluster's, or the primary's that sentinels name."""
+    """redis-py's asyncio client: one server's, a cluster's, or the primary's that sentinels name.
+
+    It has redis-py's defaults, but for a pool that is large enough for every caller.
+    """
     from redis.asyncio import Redis, RedisCluster, Sentinel
     from redis.asyncio.cluster import ClusterNode
 
     from plusone.stores.redis.settings import Settings
 
     settings = Settings.from_url(StoreURL.parse(url))
+    pool: dict[str, Any] = {"max_connections": _CONNECTIONS}
     login: dict[str, Any] = {"username": settings.username, "password": settings.password, "decode_responses": True}
     tls: dict[str, Any] = {"ssl": True, "ssl_ca_certs": settings.ca_file} if settings.tls else {}
     if "+cluster" in url.partition("://")[0]:
         nodes = [ClusterNode(host, port) for host, port in settings.hosts]
-        return RedisCluster(startup_nodes=nodes, **login, **tls)
+        return RedisCluster(startup_nodes=nodes, **login, **tls, **pool)
     if settings.primary_name:
-        sentinels = Sentinel(settings.hosts)  # type: ignore[no-untyped-call]
-        return sentinels.master_for(settings.primary_name, db=settings.database, **login)
+        # Every new connection asks a sentinel first, over a pool that is bounded too.
+        sentinels = Sentinel(settings.hosts, sentinel_kwargs=pool)  # type: ignore[no-untyped-call]
+        return sentinels.master_for(settings.primary_name, db=settings.database, **login, **pool)
     [(host, port)] = settings.hosts
-    return Redis(host=host, port=port, db=settings.database, **login, **tls)
+    return Redis(host=host, port=port, db=settings.database, **login, **tls, **pool)
 
 
 def _with(kind: Callable[[Any], Counting]) -> Connect:
