@@ -1,11 +1,10 @@
-"""Counting over HTTP with `plusone serve`: every increment has an Idempotency-Key, and so may be repeated."""
+"""Counting over HTTP with `plusone serve`: what has an Idempotency-Key may be repeated."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -51,7 +50,8 @@ class HTTPCounting:
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def increment(self, name: str, ceiling: int | None) -> Counted:
-        return await self.increment_once(name, ceiling, secrets.token_hex(12))
+        # Without a key, as `plusone` is asked without a token: a key is remembered in the datastore, which costs.
+        return await self.change(name, Operation.add(ceiling=ceiling))
 
     async def increment_once(self, name: str, ceiling: int | None, token: str) -> Counted:
         return await self.change(name, Operation.add(ceiling=ceiling, token=token))
