@@ -19,7 +19,7 @@ from hdrh.histogram import HdrHistogram
 import plusone
 from plusone.cli import app
 from plusone.errors import ConfigurationError
-from plusone.lab import servers
+from plusone.lab import cost, servers
 from plusone.lab.compare import Place, Plan, Target, compare, planned_seconds, resolve
 from plusone.lab.results import Comparison
 from plusone.lab.subjects.protocol import PLACE, Counted, Subject
@@ -108,7 +108,8 @@ def test_every_cell_of_every_subject_is_measured() -> None:
     found = compared(plan(concurrency=[1, 8], keys=[1, 20]), PLUSONE, planted.subject(writes=2.0))
     assert [column.subject for column in found.columns] == ["plusone", "planted"]
     for column in found.columns:
-        assert (column.store, column.url, column.lossy, column.dollars_per_million) == ("memory", "memory:", None, None)
+        assert (column.store, column.url, column.lossy) == ("memory", "memory:", None)
+        assert [cell.dollars_per_million for cell in column.cells] == [None] * 4
         assert [(cell.concurrency, cell.keys) for cell in column.cells] == [(1, 1), (8, 1), (1, 20), (8, 20)]
         assert [cell.errors for cell in column.cells] == [0, 0, 0, 0]
         for cell in column.cells:
@@ -124,6 +125,31 @@ def test_every_cell_of_every_subject_is_measured() -> None:
     assert alone.writes_per_increment == 1.0
     assert together.writes_per_increment is not None
     assert together.writes_per_increment <= 0.25
+
+
+def test_each_load_has_its_own_price() -> None:
+    """At a dollar for a million writes a cell's price is its writes, on one counter and on many."""
+    price = cost.Price(
+        store="own",
+        title="Own",
+        schemes=["memory"],
+        unit="write",
+        dollars=1.0,
+        region="here",
+        date="2026-11-21",
+        source="a contract",
+        url="https://example.org/prices",
+    )
+    chosen = plan(concurrency=[1, 8], keys=[1, 1_000])
+    found = compare(chosen, [target(PLUSONE)], Steps(), cost.PriceList(format=1, prices=[price]))
+    [column] = found.columns
+    writes = [cell.writes_per_increment for cell in column.cells]
+    assert [cell.dollars_per_million for cell in column.cells] == pytest.approx(writes)
+    alone, together, *spread = column.cells
+    assert alone.dollars_per_million == 1.0
+    assert together.dollars_per_million is not None
+    assert together.dollars_per_million <= 0.25
+    assert all(cell.dollars_per_million is not None and cell.dollars_per_million > 0.9 for cell in spread)
 
 
 def test_what_was_counted_on_is_removed() -> None:
@@ -242,8 +268,8 @@ def test_a_target_or_subject_that_is_none(wrong: dict[str, object], words: str) 
         resolve(plan(**wrong))
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["compare", *arguments], env={"COLUMNS": "160"})
+def run(*arguments: str, columns: int = 160) -> Result:
+    return CliRunner().invoke(app, ["compare", *arguments], env={"COLUMNS": str(columns)})
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -251,7 +277,8 @@ def test_the_command(tmp_path: Path) -> None:
     short = ("--seconds", "0.1", "--concurrency", "1,4", "--keys", "1,10", "--seed", "5", "--output", str(folder))
     done = run(f"sqlite:{store}", "--subject", "plusone", "--subject", "sqlite-upsert", *short)
     assert done.exit_code == 0, done.output
-    assert len([line for line in done.stdout.splitlines() if line.startswith("sqlite-upsert ")]) == 5
+    # Twice for each of the four loads, and once for the lost replies.
+    assert len([line for line in done.stdout.splitlines() if line.startswith("sqlite-upsert ")]) == 9
     assert "4 at once on 10 counters" in done.stdout
     assert done.stdout.count("*") >= 4 * 7
     found = msgspec.json.decode((folder / "result.json").read_bytes(), type=Comparison)
@@ -262,6 +289,24 @@ def test_the_command(tmp_path: Path) -> None:
     again = run(f"sqlite:{store}", *short)
     assert again.exit_code == 2
     assert "holds a run already" in again.stderr
+
+
+def test_the_commands_tables_fit_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    short = ("--seconds", "0.1", "--concurrency", "4", "--keys", "1,1000", "--output", str(tmp_path / "run"))
+    subjects = ("--subject", "plusone", "--subject", "sqlite-select-then-update")
+    done = run(f"sqlite:{tmp_path / 'counters.db'}", *subjects, *short, columns=80)
+    assert done.exit_code == 0, done.output
+    tables = done.stdout[: done.stdout.index("* the best")].splitlines()
+    assert max(map(len, tables)) <= 80
+    heads = [line.split() for line in tables if line.startswith("subject")]
+    assert heads == [
+        *[["subject", "increments/s", "each", "million", "errors"], ["subject", "loop/s", *LATENCIES]] * 2,
+        ["subject", "increments", "lost", "count", "errors"],
+    ]
+    assert len([line for line in tables if line.startswith("sqlite-select-then-update ")]) == 5
+
+
+LATENCIES = ("p50", "p95", "p99", "p99.9", "max")
 
 
 async def left_behind(url: str) -> list[str]:
@@ -320,8 +365,21 @@ def test_lost_replies_on_redis() -> None:
         wrong = {name: each.counted - each.increments for name, each in lossy.items() if each is not None}
         assert (wrong["plusone"], wrong["service"]) == (0, 0)
         assert wrong["redis-incrby"] > 0
-        assert columns["redis-incrby"].dollars_per_million == pytest.approx(0.0023)
+        assert columns["redis-incrby"].cells[0].dollars_per_million == pytest.approx(0.0023)
+        assert columns["service"].cells[0].dollars_per_million is None
         assert asyncio.run(keys_of(started.url)) == 0
+
+
+def test_as_many_callers_of_a_recipe_as_of_ours() -> None:
+    """redis-py's pool would answer the 101st caller with an error, and errors would be what is compared."""
+    if reason := servers.missing("redis"):
+        pytest.skip(reason)
+    with servers.start("redis") as started:
+        chosen = plan(targets=[started.url], subjects=["redis-incrby"], seconds=0.3, concurrency=[256])
+        [column] = compare(chosen, resolve(chosen), Steps()).columns
+    [cell] = column.cells
+    assert (cell.concurrency, cell.errors) == (256, 0)
+    assert cell.increments_per_second > 0
 
 
 async def keys_of(url: str) -> int:

@@ -229,6 +229,69 @@ def test_the_main_table_in_markdown() -> None:
     ) in markdown(chosen)
 
 
+def test_writes_and_dollars_are_those_of_each_number_of_counters() -> None:
+    """What batching saves on one counter, it does not on a thousand: the table has both, and says which is which."""
+    text = markdown(runs())
+    (head,) = [line for line in text.splitlines() if "wrong after lost replies" in line]
+    assert head == (
+        "| datastore | counted with | increments/s, one counter | increments/s, 1,000 counters | p50 | p99"
+        " | writes per increment, one counter | writes per increment, 1,000 counters"
+        " | $/million, one counter | $/million, 1,000 counters | wrong after lost replies |"
+    )
+    lines = [line.split(" | ") for line in text[text.index(head) :].splitlines() if line.startswith("| MariaDB")]
+    assert [line[6:] for line in lines] == [
+        ["0.0039", "1.00", "$0.0039", "$1.00", "exact |"],
+        ["", "", "", "", "exact |"],
+        ["1.00", "1.00", "$0.500", "$0.500", "+57 |"],
+    ]
+
+
+def cells_of(page: str, table: str) -> list[list[str]]:
+    """The words of a table's body, a list for each row."""
+    found = page[page.index(table) :]
+    rows = re.findall(r"<tr>(.*?)</tr>", found[found.index("<tbody>") : found.index("</tbody>")], re.DOTALL)
+    return [
+        [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL)]
+        for row in rows
+    ]
+
+
+def test_the_pages_table_of_speeds() -> None:
+    page = html(runs())
+    rows = cells_of(page, 'aria-label="Speed and cost of each way of counting"')
+    assert [row[7:] for row in rows[3:]] == [
+        ["0.0039", "1.00", "$0.0039", "$1.00", "✓ exact"],
+        ["–", "–", "–", "–", "✓ exact"],  # noqa: RUF001 - dashes
+        ["1.00", "1.00", "$0.500", "$0.500", "✗ +57"],
+    ]
+    everything = cells_of(page, 'aria-label="All measurements"')
+    # One caller at a time writes each of its increments, on one counter as on a thousand.
+    assert [row[-2:] for row in everything if row[:3] == ["mariadb", "plusone", "1"]] == [["1.00", "$1.00"]] * 2
+
+
+def test_errors_are_counted_once() -> None:
+    """A cell's errors are those of both loops already."""
+    (first, *_) = comparison().columns
+    cell = next(cell for cell in first.cells if cell.latency)
+    assert cell.latency is not None
+    failed = msgspec.structs.replace(cell, errors=70_009, latency=msgspec.structs.replace(cell.latency, errors=9))
+    column = msgspec.structs.replace(first, cells=[failed])
+    (row,) = cells_of(
+        html([Run("a", msgspec.structs.replace(comparison(), columns=[column]))]), 'aria-label="All measurements"'
+    )
+    assert row[5] == "70,009"
+
+
+def test_measurements_of_before_prices_had_a_cell_of_their_own_are_read(tmp_path: Path) -> None:
+    content = json.loads(msgspec.json.encode(comparison()))
+    for column in content["columns"]:
+        column["dollars_per_million"] = 1.25
+        for cell in column["cells"]:
+            del cell["dollars_per_million"]
+    (tmp_path / "result.json").write_text(json.dumps(content), encoding="utf-8")
+    assert "+57" in markdown(read_runs([tmp_path]))
+
+
 def test_markdown_takes_nothing_for_markup() -> None:
     text = markdown([Run("a", verification(notes=(HOSTILE, "| a | b |\n# head", "[x](javascript:y)")))])
     assert "<" not in text
@@ -406,6 +469,8 @@ def test_the_command_takes_the_form_from_the_outputs_name(tmp_path: Path) -> Non
     assert ran.output == document(runs())
     ran = CliRunner().invoke(app, ["report", *folders, "--format", "markdown", "--output", "-"])
     assert ran.output == markdown(runs())
+    ran = CliRunner().invoke(app, ["report", *folders, "--format", "markdown", "--output", str(tmp_path / "notes.txt")])
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == markdown(runs())
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
@@ -414,7 +479,13 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
         ([folder, "--format", "pdf"], "--format pdf: there are html, markdown, json"),
         ([str(tmp_path / "nowhere")], "nowhere: cannot be read"),
         ([folder, "--output", f"{folder}/result.json/x.html"], "x.html: cannot be written"),
+        (
+            [folder, "--output", "x.pdf"],
+            "--output x.pdf: its name does not end in .html, .htm, .md, .json; end it so, or say --format",
+        ),
+        ([folder, "--output", "x"], "--output x: its name does not end in .html"),
     ):
         ran = CliRunner().invoke(app, ["report", *arguments])
         assert ran.exit_code == 2
         assert said in ran.output
+    assert not Path("x.pdf").exists()

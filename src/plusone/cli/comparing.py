@@ -114,7 +114,10 @@ def _progress(seconds: float) -> Iterator[Step]:
 
 
 def show(comparison: Comparison) -> None:
-    """Print the tables: one for each concurrency and number of counters, and one of what no load changes."""
+    """Print the tables: two for each concurrency and number of counters, and one of what no load changes.
+
+    Two, since what there is to say of a load does not fit side by side into 80 columns.
+    """
     from rich.console import Console
     from rich.text import Text
 
@@ -130,8 +133,10 @@ def show(comparison: Comparison) -> None:
         ]
         counters = "1 counter" if keys == 1 else f"{keys:,} counters"
         console.print(Text(f"\n{concurrency} at once on {counters}", style="bold"))
-        _print(there, _OF_A_CELL)
-    console.print(Text("\nReplies lost, 1%, and cost", style="bold"))
+        _print(there, _THROUGHPUT)
+        console.print()
+        _print(there, _LATENCY)
+    console.print(Text("\nReplies lost, 1%", style="bold"))
     _print([(column, column) for column in columns], _OF_A_COLUMN)
     console.print(Text("\n* the best of its column; latencies in ms, from when each operation was due", style="dim"))
     for note in comparison.notes:
@@ -149,7 +154,7 @@ def _print(rows: Sequence[tuple[Column, Any]], shown: Sequence[_Shown]) -> None:
     for title in ("store", "subject") if stores else ("subject",):
         table.add_column(title, overflow="fold")
     for each in shown:
-        table.add_column(each.title, justify="right", overflow="fold")
+        table.add_column(each.title, justify="right", no_wrap=each.whole)
     best = [each.best_of([thing for _, thing in rows]) for each in shown]
     for column, thing in rows:
         names = (column.store, column.subject) if stores else (column.subject,)
@@ -162,6 +167,8 @@ class _Shown(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     words: Callable[[Any], str]
+    whole: bool = True
+    """Whether it is kept in one piece, for a number in two is two numbers."""
     value: Callable[[Any], float | None] = lambda _: None
     """By which the best is found."""
     best: Callable[[Sequence[float]], float] | None = None
@@ -211,30 +218,38 @@ def _count(column: Column) -> str:
     return "exact" if wrong == 0 else f"{wrong:+,}"
 
 
-_OF_A_CELL: Final = (
+_THROUGHPUT: Final = (
     _Shown(
         title="increments/s",
         words=lambda cell: f"{cell.increments_per_second:,.0f}",
         value=lambda cell: cell.increments_per_second or None,
         best=max,
     ),
-    _Shown(title="open loop/s", words=_arrivals),
+    _Shown(
+        title="writes\neach",
+        words=lambda cell: "" if cell.writes_per_increment is None else f"{cell.writes_per_increment:.3g}",
+        value=lambda cell: cell.writes_per_increment,
+        best=min,
+    ),
+    _Shown(
+        title="$ per\nmillion",
+        words=lambda cell: "" if cell.dollars_per_million is None else f"{cell.dollars_per_million:.3g}",
+        value=lambda cell: cell.dollars_per_million,
+        best=min,
+    ),
+    _Shown(title="errors", words=lambda cell: f"{cell.errors:,}"),
+)
+_LATENCY: Final = (
+    _Shown(title="open\nloop/s", words=_arrivals, whole=False),
     _latency("p50", "p50_us"),
     _latency("p95", "p95_us"),
     _latency("p99", "p99_us"),
     _latency("p99.9", "p999_us"),
     _latency("max", "max_us"),
-    _Shown(
-        title="writes each",
-        words=lambda cell: "" if cell.writes_per_increment is None else f"{cell.writes_per_increment:.3g}",
-        value=lambda cell: cell.writes_per_increment,
-        best=min,
-    ),
-    _Shown(title="errors", words=lambda cell: f"{cell.errors:,}"),
 )
 _OF_A_COLUMN: Final = (
     _Shown(title="increments", words=lambda column: f"{column.lossy.increments:,}" if column.lossy else ""),
-    _Shown(title="replies lost", words=lambda column: f"{column.lossy.lost_replies:,}" if column.lossy else ""),
+    _Shown(title="replies\nlost", words=lambda column: f"{column.lossy.lost_replies:,}" if column.lossy else ""),
     _Shown(
         title="count",
         words=_count,
@@ -242,10 +257,4 @@ _OF_A_COLUMN: Final = (
         best=min,
     ),
     _Shown(title="errors", words=lambda column: f"{column.lossy.errors:,}" if column.lossy else ""),
-    _Shown(
-        title="$ per million",
-        words=lambda column: "" if column.dollars_per_million is None else f"{column.dollars_per_million:.3g}",
-        value=lambda column: column.dollars_per_million,
-        best=min,
-    ),
 )

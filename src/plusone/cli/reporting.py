@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal["html", "markdown", "json"]
 _BY_SUFFIX: Final[dict[str, Format]] = {".html": "html", ".htm": "html", ".md": "markdown", ".json": "json"}
 PAGE: Final = Path("plusone-report.html")
+_STDOUT: Final = Path("-")
 
 
 def register(app: typer.Typer) -> None:
@@ -38,11 +39,11 @@ def register(app: typer.Typer) -> None:
         """Show what runs found: verdicts, contradictions, speed and cost, in one page that needs no network."""
         with explained(as_json=False):
             chosen = _format(form, output)
-            target = output or (PAGE if chosen == "html" else Path("-"))
+            target = output or (PAGE if chosen == "html" else _STDOUT)
             from plusone.lab.report.reading import read_runs
 
             text = _written(chosen, read_runs(runs))
-            if target == Path("-"):
+            if target == _STDOUT:
                 typer.echo(text, nl=False)
                 return
             try:
@@ -55,7 +56,13 @@ def register(app: typer.Typer) -> None:
 
 def _format(said: str | None, output: Path | None) -> Format:
     if said is None:
-        return _BY_SUFFIX.get(output.suffix.lower(), "html") if output else "html"
+        if output is None or output == _STDOUT:
+            return "html"
+        if known := _BY_SUFFIX.get(output.suffix.lower()):
+            return known
+        raise ConfigurationError(
+            f"--output {output}: its name does not end in {', '.join(_BY_SUFFIX)}; end it so, or say --format"
+        )
     for known in get_args(Format):
         if said == known:
             return known  # type: ignore[no-any-return]

@@ -192,6 +192,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     latency: Latency | None = None
     writes_per_increment: float | None = None
     """Writes that reach the datastore; None where it cannot be told."""
+    dollars_per_million: float | None = None
+    """By the price list, at so many writes; None where these cannot be told, or the price depends on machines."""
 
 
 class Lossy(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,8 +216,6 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     cells: Sequence[Cell]
     lossy: Lossy | None = None
-    dollars_per_million: float | None = None
-    """By the price list, at the writes per increment of the busiest cell; None where the price depends on machines."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True, tag="comparison"):

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
+
 from plusone.lab import cost, machine
 from plusone.lab.compare.measuring import RATE_MAX, RATE_SHARE, Measuring, Step
 from plusone.lab.compare.plan import Place, Plan, Target, planned_seconds, reach_all, redacted, resolve
@@ -67,18 +69,20 @@ def _priced(targets: Sequence[Target], prices: cost.PriceList) -> Iterator[str]:
 def _column(
     subject: Subject, place: Place, cells: Sequence[Cell], lossy: Lossy | None, prices: cost.PriceList
 ) -> Column:
-    busiest = max(cells, key=lambda cell: cell.increments_per_second, default=None)
     price = cost.price_of(prices, place.scheme)
-    dollars = None
-    if price is not None and busiest is not None and busiest.writes_per_increment is not None:
-        dollars = cost.dollars_per_million(price, busiest.writes_per_increment, plusone=subject.name in _OWN)
+
+    def dollars(cell: Cell) -> float | None:
+        if price is None or cell.writes_per_increment is None:
+            return None
+        return cost.dollars_per_million(price, cell.writes_per_increment, plusone=subject.name in _OWN)
+
     return Column(
         subject=subject.name,
         subject_title=subject.title,
         store=place.name,
         store_title=place.title,
         url=redacted(place.url),
-        cells=cells,
+        # Each load has its own: what is batched on one hot counter is not on a thousand.
+        cells=[msgspec.structs.replace(cell, dollars_per_million=dollars(cell)) for cell in cells],
         lossy=lossy,
-        dollars_per_million=dollars,
     )

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from plusone.lab.report.reading import Run
 from plusone.lab.report.summary import WORDS, Checked, Entry, Summary, column_cell, latency_cell, summarized
-from plusone.lab.report.wording import dollars, duration, figure, printable, signed
+from plusone.lab.report.wording import counters, dollars, duration, figure, printable, signed
 from plusone.lab.results import Column
+
+_SPEED: Final = (
+    "Increments per second, writes and dollars are those of the most callers. What waits for the same counter is one"
+    " write of plusone's; with more counters, or fewer callers, an increment comes nearer to a write of its own."
+    " Latency is of a load at a fixed rate, the most callers on the fewest counters."
+)
 
 
 def markdown(runs: Sequence[Run]) -> str:
@@ -20,7 +27,7 @@ def markdown(runs: Sequence[Run]) -> str:
         _main_table(summary, _each_in_full),
     ]
     if columns := [column for comparison in summary.comparisons for column in comparison.columns]:
-        parts += ["## Speed and cost", _speed_table(columns)]
+        parts += ["## Speed and cost", _SPEED, _speed_table(columns)]
     if summary.checked:
         parts += ["## Runs", *map(_run, summary.checked)]
     for comparison in summary.comparisons:
@@ -71,23 +78,23 @@ def _entry(entry: Entry) -> str:
 
 def _speed_table(columns: Sequence[Column]) -> str:
     all_keys = sorted({cell.keys for column in columns for cell in column.cells})
-    rates = [f"increments/s, {'one counter' if keys == 1 else f'{keys:,} counters'}" for keys in all_keys]
     head = [
         "datastore",
         "counted with",
-        *rates,
+        *(f"increments/s, {counters(keys)}" for keys in all_keys),
         "p50",
         "p99",
-        "writes per increment",
+        *(f"writes per increment, {counters(keys)}" for keys in all_keys),
+        *(f"$/million, {counters(keys)}" for keys in all_keys),
         "wrong after lost replies",
-        "$/million",
     ]
     lines = []
     for column in columns:
         cells = [column_cell(column, keys) for keys in all_keys]
         measured = latency_cell(column)
         latency = measured.latency if measured else None
-        writes = next((cell.writes_per_increment for cell in cells if cell), None)
+        writes = [cell.writes_per_increment if cell else None for cell in cells]
+        prices = [cell.dollars_per_million if cell else None for cell in cells]
         lines.append(
             [
                 _safe(column.store_title),
@@ -95,9 +102,9 @@ def _speed_table(columns: Sequence[Column]) -> str:
                 *(figure(cell.increments_per_second) if cell else "–" for cell in cells),  # noqa: RUF001 - a dash
                 duration(latency.p50_us) if latency else "",
                 duration(latency.p99_us) if latency else "",
-                "" if writes is None else figure(writes),
+                *("" if number is None else figure(number) for number in writes),
+                *("" if amount is None else dollars(amount) for amount in prices),
                 signed(column.lossy.counted - column.lossy.increments) if column.lossy else "",
-                "" if column.dollars_per_million is None else dollars(column.dollars_per_million),
             ]
         )
     return _table(head, lines, "---:", left=2)

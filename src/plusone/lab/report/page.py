@@ -23,6 +23,7 @@ _FILTERS: Final = {
         "asked",
         "code_parts",
         "count",
+        "counters",
         "dollars",
         "duration",
         "figure",
@@ -49,9 +50,8 @@ class _Speed(msgspec.Struct, frozen=True):
 
     column: Column
     cells: list[Cell | None]
-    """The busiest, for each number of keys."""
+    """That with the most callers, for each number of keys."""
     latency: Latency | None
-    writes: float | None
 
 
 def html(runs: Sequence[Run]) -> str:
@@ -116,9 +116,8 @@ def _measured(columns: Sequence[Column]) -> dict[str, Any]:
 
 def _speed(column: Column, all_keys: Sequence[int]) -> _Speed:
     cells = [column_cell(column, keys) for keys in all_keys]
-    hot = next((cell for cell in cells if cell), None)
     measured = latency_cell(column)
-    return _Speed(column, cells, measured.latency if measured else None, hot.writes_per_increment if hot else None)
+    return _Speed(column, cells, measured.latency if measured else None)
 
 
 def _view(each: Checked) -> _View:

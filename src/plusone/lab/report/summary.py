@@ -161,7 +161,7 @@ def remark(result: Verification) -> str:
 
 
 def column_cell(column: Column, keys: int) -> Cell | None:
-    """The busiest measurement of a column with so many keys."""
+    """A column's measurement with so many keys and the most callers."""
     cells = [cell for cell in column.cells if cell.keys == keys]
     return max(cells, key=lambda cell: cell.concurrency, default=None)
 

@@ -27,6 +27,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counters(keys: int) -> str:
+    """How many counters a load was on, as the head of a column says it."""
+    return "one counter" if keys == 1 else f"{keys:,} counters"
+
+
 def signed(number: int) -> str:
     """A difference: `+57` or `exact`."""
     return f"{number:+,}".replace("-", "−") if number else "exact"  # noqa: RUF001 - a minus sign
