@@ -222,6 +222,30 @@ def test_a_store_without_a_price_says_why() -> None:
         costs(PRICES, Workload(rate=1), ["abacus"], None)
 
 
+@pytest.mark.parametrize(
+    ("store", "prices"),
+    [
+        ("redis", ["elasticache-valkey", "elasticache-redis"]),
+        ("redis-cluster", ["elasticache-valkey", "elasticache-redis"]),
+        ("mysql", ["aurora"]),
+        ("postgresql", ["aurora"]),
+        ("mongodb", ["atlas-flex"]),
+        ("tidb", ["tidb-starter"]),
+        # A price's own name comes first, and what is no longer in force goes by that alone.
+        ("dynamodb", ["dynamodb"]),
+        ("dynamodb-until-2024-10", ["dynamodb-until-2024-10"]),
+    ],
+)
+def test_a_datastore_stands_for_its_prices(store: str, prices: list[str]) -> None:
+    found = costs(PRICES, Workload(rate=1), [store], None)
+    assert [each.price.store for each in found.estimates] == prices
+
+
+def test_a_price_that_is_named_twice_is_shown_once() -> None:
+    found = costs(PRICES, Workload(rate=1), ["elasticache-redis", "redis"], None)
+    assert [each.price.store for each in found.estimates] == ["elasticache-redis", "elasticache-valkey"]
+
+
 OWN = {
     "store": "own",
     "title": "Own",
@@ -296,6 +320,23 @@ def test_the_command() -> None:
     assert own.split() == ["self-run", "60.00", "60.00"]
     assert "Price of 2025-07-21" in run.stdout
     assert "momento: left out" in run.stdout
+
+
+def test_beyond_the_largest_tier_there_is_no_price() -> None:
+    """Neither nothing nor zero, which would be read as free; and a note says why."""
+    run = CliRunner().invoke(app, ["cost", "--rate", "501", "--store", "mongodb"], env={"COLUMNS": "160"})
+    assert run.exit_code == 0
+    [flex] = [line for line in run.stdout.splitlines() if line.startswith("atlas-flex ")]
+    assert flex.split()[:3] == ["atlas-flex", "–", "501"]  # noqa: RUF001 - a dash
+    assert "Each increment a write, it is beyond the largest tier: the price list has no price for so" in run.stdout
+
+
+def test_the_commands_help_says_what_a_share_may_be() -> None:
+    said = " ".join(CliRunner().invoke(app, ["cost", "--help"]).stdout.split())
+    assert "The hottest counter's share of the increments, 1/KEYS to 1." in said
+    for share, code in (("0", 2), ("0.009", 2), ("0.01", 0), ("1", 0)):
+        run = CliRunner().invoke(app, ["cost", "--rate", "5", "--keys", "100", "--hot-share", share])
+        assert run.exit_code == code, share
 
 
 def test_the_command_for_machines() -> None:

@@ -23,10 +23,10 @@ def cost(
     keys: Annotated[int, typer.Option(help="Counters that they are on.")] = 1,
     store: Annotated[
         list[str] | None,
-        typer.Option(help="A price's name, as the table shows it; may be repeated. Else all in force."),
+        typer.Option(help="A price, as the table names it, or a datastore: redis, mysql; may be repeated. Else all."),
     ] = None,
     hot_share: Annotated[
-        float | None, typer.Option(help="The hottest counter's share of the increments, 0 to 1. Else all is even.")
+        float | None, typer.Option(help="The hottest counter's share of the increments, 1/KEYS to 1. Else all is even.")
     ] = None,
     latency: Annotated[float, typer.Option(help="Milliseconds that a write to the datastore takes.")] = 5.0,
     processes: Annotated[int, typer.Option(help="Processes that count; each has batches of its own.")] = 1,
@@ -95,6 +95,7 @@ def _show(found: Costs) -> None:
 
 
 def _cells(way: Way) -> tuple[str, str, str]:
-    dollars = "none" if way.dollars is None else f"{way.dollars:,.2f}"
+    # A dash, which the price's notes explain: a word for nothing would be read as a price of nothing.
+    dollars = "–" if way.dollars is None else f"{way.dollars:,.2f}"  # noqa: RUF001 - a dash
     hottest = f"{way.hot_writes_per_second:,.4g}"
     return dollars, f"{way.writes_per_second:,.0f}", f"refused {hottest}" if way.throttled else hottest

@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 
 from plusone.errors import ConfigurationError
+from plusone.lab.servers import SERVERS
 
 SECONDS_PER_MONTH: Final = 730 * 3_600
 """730 hours, as the vendors' calculators have it."""
@@ -228,17 +229,16 @@ def batches_per_second(rate: float, latency: float) -> float:
 def costs(prices: PriceList, workload: Workload, stores: Sequence[str], machine_dollars: float | None) -> Costs:
     """What a workload costs at the prices of `stores`, or of all that are in force.
 
+    A store is a price's name, or a datastore as a store URL or the lab calls it: then it is all its prices in force.
     Raises `ConfigurationError` for a store without a price.
     """
     if machine_dollars is not None:
         _check("machine", machine_dollars, 0.0, _RATE_MAX)
-    known = {price.store: price for price in prices.prices}
-    reasons = {left.store: left.why for left in prices.left_out}
-    for store in stores:
-        if store not in known:
-            why = f": {reasons[store]}" if store in reasons else ""
-            raise ConfigurationError(f"store {store!r} has no price{why}; known are {', '.join(known)}")
-    chosen = [known[store] for store in stores] or [price for price in prices.prices if not price.superseded]
+    if stores:
+        # One that is named twice, by itself and by its scheme, is shown once.
+        chosen = list({price.store: price for store in stores for price in _prices_of(prices, store)}.values())
+    else:
+        chosen = [price for price in prices.prices if not price.superseded]
     return Costs(
         workload=workload,
         estimates=[estimate(price, workload) for price in chosen],
@@ -285,6 +285,18 @@ def load_prices(path: Path | None = None) -> PriceList:
         raise ConfigurationError(f"prices: {path} is no price file: {error}") from None
 
 
+def _prices_of(prices: PriceList, store: str) -> Sequence[Price]:
+    if named := [price for price in prices.prices if price.store == store]:
+        return named
+    scheme = SERVERS[store].scheme if store in SERVERS else store
+    if found := [price for price in prices.prices if scheme in price.schemes and not price.superseded]:
+        return found
+    known = dict.fromkeys([price.store for price in prices.prices])
+    known |= dict.fromkeys([scheme for price in prices.prices if not price.superseded for scheme in price.schemes])
+    why = next((f": {left.why}" for left in prices.left_out if left.store == store), "")
+    raise ConfigurationError(f"store {store!r} has no price{why}; known are {', '.join(known)}")
+
+
 def _way(price: Price, workload: Workload, hot: float, writes: float, *, plusone: bool) -> Way:
     units = price.units(plusone=plusone, sessions=workload.sessions)
     limit = price.units_per_second_and_counter
@@ -309,7 +321,7 @@ def _notes(price: Price, plain: Way, batched: Way) -> list[str]:
                 " its attempts are used up."
             )
         if way.dollars is None:
-            notes.append(f"{words}, it is beyond the largest tier.")
+            notes.append(f"{words}, it is beyond the largest tier: the price list has no price for so much.")
     if plain.throttled and not batched.throttled:
         notes.append(
             f"Batched, the hottest counter takes {batched.hot_writes_per_second:,.0f} writes/s: nothing is refused."
