@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from plusone.cli import app
 from plusone.errors import ConfigurationError
 from plusone.lab import servers
 from plusone.lab.subjects.registry import SUBJECTS, expected, named, subjects_for
@@ -61,6 +63,12 @@ def test_sqlite_recipes(tmp_path: Path) -> None:
     assert (upsert.held, upsert.contradictions) == (True, ())
     assert not select.held
     assert {each.kind for each in select.contradictions} == SUBJECTS["sqlite-select-then-update"].weaknesses
+
+
+def test_names_are_listed_in_one_piece() -> None:
+    """They are to be typed: on a terminal of 80 columns too."""
+    listed = CliRunner().invoke(app, ["verify", "--list-subjects"], env={"COLUMNS": "80"}).stdout
+    assert {line.split(" ")[0] for line in listed.splitlines()} >= set(SUBJECTS)
 
 
 def test_what_counts_on_which_datastore() -> None:

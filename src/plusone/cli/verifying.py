@@ -203,7 +203,8 @@ def _print_subjects(target: str | None, *, as_json: bool) -> None:
             )
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("subject", "what it is", "known to show", "found in"):
+    table.add_column("subject", no_wrap=True)  # to be typed, and so in one piece
+    for column in ("what it is", "known to show", "found in"):
         table.add_column(column, overflow="fold")
     for each in found:
         table.add_row(
