@@ -27,6 +27,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from plusone.cli.laboratory import interruptible
 from plusone.lab.compare import Plan, compare, resolve
 from plusone.lab.report import plots
 from plusone.lab.report.markdown import main_table
@@ -109,13 +110,16 @@ def main(arguments: Sequence[str]) -> int:
     console.print(f"seed {options.seed}, {', '.join(chosen)}, into {output}", soft_wrap=True)
     results = output / "runs"
     troubles: list[str] = []
-    with _elsewhere():
+    with interruptible(), _elsewhere():
         for task, result in _run(chosen, form, options.seed, console, troubles):
             _keep(results / task.file, result)
             troubles += unexpected(result)
     runs = kept(results)
     if runs:
-        write(runs, output, console)
+        try:
+            write(runs, output, console)
+        except (OSError, subprocess.SubprocessError) as error:  # after an hour, what was found is said all the same
+            troubles.append(f"the page: {error}")
     for trouble in troubles:
         console.print(f"[bold red]✗[/] {trouble}", soft_wrap=True)
     console.print(f"{many(len(runs), 'result')} in {output}; {many(len(troubles), 'trouble')}", soft_wrap=True)

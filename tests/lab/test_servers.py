@@ -24,7 +24,9 @@ import plusone
 from plusone import Counters
 from plusone.clock import Clock
 from plusone.errors import ConfigurationError
-from plusone.lab.servers import SERVERS, Started, missing, start
+from plusone.lab import processes
+from plusone.lab.programs import ServerFailed
+from plusone.lab.servers import SERVERS, Started, etcd, missing, start
 from plusone.lab.servers.started import ServerFault
 from plusone.statistics import Limits
 from plusone.stores.registry import StoreURL, make_store
@@ -254,3 +256,9 @@ def test_a_server_that_is_not_there_is_an_error_that_helps(monkeypatch: pytest.M
 def test_a_driver_that_is_not_there_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert missing("momento") == "its driver is not installed: pip install 'plusone[momento]'"
+
+
+def test_without_a_leader_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "STARTS_WITHIN_SECONDS", 0.1)
+    with pytest.raises(ServerFailed, match="in vain for etcd to elect a leader"):
+        etcd._elected([])

@@ -47,7 +47,7 @@ def test_what_is_not_renewed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert lab.main(["--short", "--only", "memory", "--output", str(tmp_path)]) == 0
     assert (tmp_path / "runs" / "memory" / "plusone" / "result.json").read_bytes() != first
     assert msgspec.json.decode(first, type=Verification).command == (
-        f"plusone verify memory: --subject plusone --faults none --seconds 1 --seed {lab.SEED}"
+        f"plusone verify memory: --subject plusone --faults clock --seconds 1 --seed {lab.SEED}"
     )
 
 
@@ -106,9 +106,7 @@ def test_a_weakness_that_is_known_and_not_found_is_unexpected() -> None:
     missed = [trouble.partition(";")[0] for trouble in lab.unexpected(verification("redis-incrby"))]
     assert missed == ["redis-incrby on redis: phantom increment, which it is known for, was not found"]
     one = verification("redis-claimed-key", contradictions=(contradiction("lost update"),))
-    assert [trouble.partition(";")[0] for trouble in lab.unexpected(one)] == [  # the stale read is rare
-        "redis-claimed-key on redis: phantom increment, which it is known for, was not found"
-    ]
+    assert lab.unexpected(one) == []  # the others are rare
 
 
 def test_what_a_stand_in_shows_is_not_new() -> None:

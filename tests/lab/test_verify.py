@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -22,9 +23,11 @@ from plusone.errors import ConfigurationError
 from plusone.lab import servers
 from plusone.lab.clocks import JumpingClock
 from plusone.lab.results import Verification, Word
+from plusone.lab.subjects import registry
 from plusone.lab.subjects.own import Own
 from plusone.lab.subjects.protocol import PLACE, Connect, Counted, Subject
 from plusone.lab.subjects.registry import SUBJECTS
+from plusone.lab.subjects.service import ServiceFront
 from plusone.lab.verify import FaultName, Options, verify, verify_subject
 from plusone.lab.verify.target import Target, opened
 from plusone.types import Operation
@@ -58,7 +61,7 @@ def names(url: str) -> Sequence[str]:
 def test_memory(tmp_path: Path) -> None:
     [found] = verify("memory:", seconds=1, seed=1, output=tmp_path)
     assert verdicts(found) == ALL_HELD
-    assert (found.held, found.contradictions, found.faults) == (True, (), {"clock": 2})
+    assert (found.held, found.contradictions, found.faults) == (True, (), {"clock": 3})
     assert 100 < found.expected <= found.counted <= found.expected + found.unknown
     assert (found.calm_only, found.no_fault) == (
         True,
@@ -129,6 +132,48 @@ def test_plusone_on_a_redis_that_is_harmed(tmp_path: Path) -> None:
     partitions = ["partition_to_client", "partition_to_server", "refuse", "throttle", "slow_close"]
     assert list(dict.fromkeys(mark.fault for mark in found.marks)) == ["replies", *partitions, *faults[2:]]
     assert found.histories == [f"history-{name}.jsonl.gz" for name in ("calm", *faults)]
+
+
+@needs_redis
+def test_a_service_that_is_killed_with_a_redis_that_forgets(tmp_path: Path) -> None:
+    """Nobody is left who would notice; and keys that were lost count again, as they may, which is no phantom."""
+    with servers.start("redis", keeps=False) as started:
+        target = Target(given="redis", name="redis", title=started.title, url=started.url, started=started)
+        options = Options(seconds=4, seed=1, faults=["kill"])
+        found = asyncio.run(verify_subject(target, SUBJECTS["service"], options, tmp_path))
+    assert [(each.name, each.claimed) for each in found.promises if each.verdict == "illegal"] == [("durable", False)]
+    assert found.held
+    assert found.lost == found.expected - found.counted >= 100
+
+
+def test_a_service_that_is_cancelled_while_it_starts_is_ended(tmp_path: Path) -> None:
+    async def cancelled() -> ServiceFront:
+        front = ServiceFront("memory:")
+        starting = asyncio.create_task(front.__aenter__())
+        while not front.process.runs:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait([starting])
+        assert starting.cancelled()
+        return front
+
+    process = asyncio.run(cancelled()).process
+    assert (process.runs, process.folder.exists()) == (False, False)
+
+
+def test_of_several_subjects_one_that_cannot_count_does_not_end_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(url: str) -> contextlib.AbstractAsyncContextManager[ServiceFront]:
+        raise ConfigurationError("the HTTP service is not installed")
+
+    broken = msgspec.structs.replace(SUBJECTS["service"], front=missing)
+    monkeypatch.setattr(registry, "SUBJECTS", {"service": broken, "plusone": SUBJECTS["plusone"]})
+    asked = ["verify", "memory:", "--subject", "all", "--seconds", "1", "--output", str(tmp_path)]
+    result = CliRunner().invoke(app, asked)
+    assert (result.exit_code, result.stderr) == (2, "plusone: the HTTP service is not installed\n")
+    assert "plusone on Memory" in result.stdout
+    assert (tmp_path / "plusone" / "result.json").exists()
 
 
 @needs_redis
@@ -248,7 +293,7 @@ def connect(kind: type[Planted]) -> Connect:
         (PassesTheCeiling, "bounds"),
         (RejectsTooEarly, "bounds"),
         (PassesTheFloor, "bounds"),
-        (DeletesNot, "distinct answers"),
+        (DeletesNot, "exactly once"),
         (ForgetsTokens, "idempotency keys"),
     ],
 )

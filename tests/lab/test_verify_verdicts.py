@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from plusone.cli import verifying
@@ -22,11 +23,11 @@ from tests.lab.report_samples import contradiction, verification
 SEEN = Evidence(values=1_000, rejected=40, bounded=5, reads=300, repeated=12)
 
 
-def judged(name: PhaseName, *kinds: str, gaps: int | None = 0, evidence: Evidence = SEEN) -> Judged:
+def judged(name: PhaseName, *kinds: str, gaps: int | None = 0, evidence: Evidence = SEEN, lost: int = 0) -> Judged:
     phase = Phase(name=name, history=Path("history"), counters=["c"], gaps=gaps)
     found = tuple(contradiction(kind) for kind in kinds)  # type: ignore[arg-type]
     verdict = Verdict(verdict="illegal" if found else "ok", operations=1_340, counters=1, contradictions=found)
-    return Judged(phase=phase, verdict=verdict, evidence=evidence, acknowledged=1_000, counted=1_000)
+    return Judged(phase=phase, verdict=verdict, evidence=evidence, acknowledged=1_000, counted=1_000, lost=lost)
 
 
 def promised(
@@ -92,6 +93,27 @@ def test_a_server_that_keeps_nothing_may_lose_when_it_ends() -> None:
     ]
 
 
+def test_what_nobody_was_left_to_notice_is_not_held_against_them() -> None:
+    """A service that was killed as well has forgotten what it had acknowledged; one that was not has to say."""
+    lossy = judged("kill", gaps=0, lost=7)
+    found = promised(lossy, keeps=False)
+    assert (found["losses noticed"].verdict, found["losses noticed"].claimed) == ("illegal", True)
+    forgot = msgspec.structs.replace(lossy, phase=msgspec.structs.replace(lossy.phase, forgot=True))
+    found = promised(forgot, keeps=False)
+    assert (found["losses noticed"].verdict, found["losses noticed"].evidence) == (
+        *("not tested", "7 were lost with the process that had counted them"),
+    )
+
+
+def test_a_changed_counter_tells_values_twice() -> None:
+    """Where values are set and deleted, two that are the same are no evidence of anything."""
+    asked: list[Event] = [
+        Call(number=1, at_ns=0, process=1, counter="p/changed-1", kind="add", amount=1),
+        Answer(number=1, at_ns=1, result="applied", value=1),
+    ]
+    assert evidence_of(history_of(asked).counters) == Evidence()
+
+
 def test_the_evidence_of_a_history() -> None:
     asked: list[Event] = [
         Call(number=1, at_ns=0, process=1, counter="a", kind="add", amount=1, ceiling=1, token="t"),
@@ -106,7 +128,7 @@ def test_the_evidence_of_a_history() -> None:
         Answer(number=5, at_ns=9, result="read", value=1),
         Call(number=6, at_ns=10, process=1, counter="b", kind="read"),
     ]
-    assert evidence_of(history_of(asked)) == Evidence(values=2, rejected=1, bounded=1, reads=1, repeated=1)
+    assert evidence_of(history_of(asked).counters) == Evidence(values=2, rejected=1, bounded=1, reads=1, repeated=1)
 
 
 BROKEN = (Promise(name="bounds", claimed=True, claim="", verdict="illegal", evidence=""),)

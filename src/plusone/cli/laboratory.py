@@ -17,17 +17,21 @@ _LIBRARIES: Final = ("hdrh", "jinja2", "matplotlib", "numpy")
 
 @contextmanager
 def in_lab(as_json: bool) -> Iterator[None]:
-    """Run a command that starts servers, or makes counters: SIGTERM ends it as Ctrl-C does, and both leave nothing.
-
-    What it lacks is said before anything is begun.
-    """
+    """Run a command that starts servers, or makes counters. What it lacks is said before anything is begun."""
     with explained(as_json):
         require_libraries()
-        before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-        try:
+        with interruptible():
             yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends what is in it as Ctrl-C does, and so leaves nothing: no server, no counter."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def require_libraries() -> None:

@@ -87,12 +87,8 @@ def verify(
                 seed=seed,
                 output=folder,
                 report=report,
+                ended=lambda found, its_folder: print_json(found) if as_json else _print(found, its_folder),
             )
-        for each in found:
-            if as_json:
-                print_json(each)
-            else:
-                _print(each, folder if len(found) == 1 else folder / each.subject)
         code = _exit_code(found, subject or (), any_fault=wanted is None)
         if code:
             raise typer.Exit(code)

@@ -13,19 +13,14 @@ class JumpingClock(Clock):
     Give it to the stores and the combiner of the process that is to be confused; the datastore's own clock goes on.
     """
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self) -> None:
         self._wall_seconds = 0.0
-        super().__init__(wall=lambda: time.time() + self._wall_seconds, seed=seed)
+        super().__init__(wall=lambda: time.time() + self._wall_seconds)
 
     def jump(self, seconds: float) -> None:
-        """Set the wall clock by so much, back if it is negative. The monotonic clock does not notice."""
-        self._wall_seconds += seconds
+        """Set the wall clock by so much, back if it is negative. The monotonic clock does not notice.
 
-    def suspend(self, seconds: float) -> None:
-        """Let so much time pass for the world and not for the process, as when a virtual machine is suspended.
-
-        The monotonic clock of Linux stands still meanwhile (clock_gettime(2), CLOCK_MONOTONIC).
+        It stands still, too, while a virtual machine is suspended (clock_gettime(2), CLOCK_MONOTONIC): to the process
+        that is the same as a jump forward.
         """
-        if seconds < 0:
-            raise ValueError("time does not pass backwards; jump() sets the wall clock")
         self._wall_seconds += seconds

@@ -171,9 +171,13 @@ class ServerProcess:
 
     def pause(self) -> None:
         """Let it stand still, with its connections open. Nothing that comes to it from here on is answered."""
-        self._signal(signal.SIGSTOP)
-        processes = self._processes()
-        until(lambda: all(map(process_table.stands_still, processes)), f"{self.name} to stand still")
+
+        def stopped() -> bool:
+            # Once more to those that were started meanwhile, by one that was not stopped yet.
+            self._signal(signal.SIGSTOP)
+            return all(map(process_table.stands_still, self._processes()))
+
+        until(stopped, f"{self.name} to stand still")
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)

@@ -60,6 +60,10 @@ class Tally:
             self.unknown += 1
             self.unknown_on[name] += 1
 
+    def left_open(self) -> None:
+        """One that has no part in the sum was not answered."""
+        self.operations += 1
+
     def error(self, error: BaseException) -> None:
         self.errors[type(error).__name__] += 1
         self.last_error = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -33,6 +33,9 @@ fresh    the same without a ceiling, for subjects that have none
 token    each increment has an idempotency key, and is sent once, or several times at once, or again later
 changed  some callers count up and down within bounds, set and delete, for subjects that can: it has no sum to end at
 """
+CHANGED: Final = "/changed-"
+TOKEN: Final = "/token-"
+"""What is in the names of such counters, and of no others."""
 _Doubt: TypeAlias = Literal["unknown", "refused"]
 
 ATTEMPT_SECONDS: Final = 5.0
@@ -150,7 +153,9 @@ class Workload:
         """Have each client count once more on every counter: who has counted there notices what was lost since."""
         # As many processes in a row as there are clients have one client each.
         for process in [self._process() for _ in self._clients]:
-            await _some_at_once([partial(self._increment, process, name) for name in self.names])
+            counted = [partial(self._increment, process, name) for name in self.names]
+            changed = [partial(self._change, process, name, Operation.add()) for name in self.changed]
+            await _some_at_once([*counted, *changed])
 
     async def repeat_tokens(self) -> None:
         """Send tokens of before once more, all of them answered already."""
@@ -304,7 +309,7 @@ class Workload:
             self._tally.other()
         else:
             self._history.answer(number, counted)
-            self._tally.doubtful(name, counted)
+            self._tally.left_open()
 
     def _answer(self, number: int, counted: Counted) -> None:
         self._history.answer(

@@ -71,7 +71,7 @@ def _members(
 
 def _failover(members: Sequence[ServerProcess]) -> Harm:
     def begin() -> str:
-        before = _leader(members)
+        before = _elected(members)
         before.kill()
         others = [member for member in members if member is not before]
         after = _elected(others)
@@ -82,7 +82,7 @@ def _failover(members: Sequence[ServerProcess]) -> Harm:
 
 def _partition(members: Sequence[ServerProcess], relays: Sequence[Relay]) -> Harm:
     def begin() -> str:
-        alone = _leader(members)
+        alone = _elected(members)
         # What members send one another says who they are (etcd, server/etcdserver/api/rafthttp).
         its_own = f"X-Server-From: {int(_status(alone)['header']['member_id']):x}\r\n".encode()
         for member, relay in zip(members, relays, strict=True):
@@ -99,16 +99,16 @@ def _partition(members: Sequence[ServerProcess], relays: Sequence[Relay]) -> Har
     return Harm(begin, end)
 
 
-def _leader(members: Sequence[ServerProcess]) -> ServerProcess:
-    return next(member for member in members if _leads(member))
-
-
 def _elected(members: Sequence[ServerProcess]) -> ServerProcess:
     """Who leads these members, once one does and all of them serve."""
-    until(
-        lambda: any(map(_leads, members)) and all(_serves(member.port) for member in members), "etcd to elect a leader"
-    )
-    return _leader(members)
+    leading: list[ServerProcess] = []
+
+    def elected() -> bool:
+        leading[:] = filter(_leads, members)
+        return bool(leading) and all(_serves(member.port) for member in members)
+
+    until(elected, "etcd to elect a leader")
+    return leading[0]
 
 
 def _leads(member: ServerProcess) -> bool:

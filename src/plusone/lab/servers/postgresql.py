@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -84,9 +83,10 @@ class _Pair:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.relay.__exit__()
-        for server in self.servers:
-            server.close()
+        with ExitStack() as stack:
+            for server in self.servers:
+                stack.callback(server.close)
+            stack.callback(self.relay.__exit__)
 
     def fail_over(self) -> str:
         """Kill the primary, and promote the standby. From then on nobody follows, and commits wait for nobody."""
@@ -123,10 +123,7 @@ class PostgreSQLProcess(ServerProcess):
         assert self._process is not None
         self._process.wait(ENDS_WITHIN_SECONDS)
         # While one of them lives, the next server does not start.
-        deadline = time.monotonic() + ENDS_WITHIN_SECONDS
-        while any(map(process_table.runs, processes)):
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+        until(lambda: not any(map(process_table.runs, processes)), f"all of {self.name} to end")
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._processes():

@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -127,21 +127,25 @@ class ServiceFront:
     def __init__(self, store: str) -> None:
         # Its store stands in a file that only we can read: a command line is read by everybody.
         self._settings = msgspec.json.encode(store).decode()
-        self._process = ServerProcess("service", self._command, _is_ready)
+        self.process = ServerProcess("service", self._command, _is_ready)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._process.port}"
+        return f"http://127.0.0.1:{self.process.port}"
 
     async def kill(self) -> None:
-        await asyncio.to_thread(self._process.restart)
+        await _to_its_end(self.process.restart)
 
     async def __aenter__(self) -> ServiceFront:
-        await asyncio.to_thread(self._process.__enter__)
+        try:
+            await _to_its_end(self.process.__enter__)
+        except asyncio.CancelledError:
+            await asyncio.to_thread(self.process.close)
+            raise
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await asyncio.to_thread(self._process.close)
+        await asyncio.to_thread(self.process.close)
 
     def _command(self, port: int, folder: Path) -> Sequence[str]:
         configuration = folder / "service.toml"
@@ -153,6 +157,16 @@ class ServiceFront:
         without = [part for name in settings if not name.startswith(_KEPT) for part in ("-u", name)]
         serve = ("serve", "--config", str(configuration), "--port", str(port))
         return ("env", *without, sys.executable, "-c", _PROGRAM, *serve)
+
+
+async def _to_its_end(work: Callable[[], object]) -> None:
+    """Do it in a thread, and wait for it even if cancelled: a thread goes on, and would start what nobody ends."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise
 
 
 def _request(name: str, operation: Operation) -> tuple[str, str, Mapping[str, int] | None]:

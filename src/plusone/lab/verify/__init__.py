@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from plusone.errors import ConfigurationError
+from plusone.errors import ConfigurationError, PlusoneError
 from plusone.lab.results import Verification
 from plusone.lab.subjects.registry import OWN, named, subjects_for
 from plusone.lab.verify.running import Options, Progress, Report, verify_subject
@@ -44,16 +44,19 @@ def verify(
     seed: int | None = None,
     output: Path | None = None,
     report: Report = lambda progress: None,
+    ended: Callable[[Verification, Path], None] = lambda found, folder: None,
 ) -> list[Verification]:
     """Verify each subject on `target`, which is a store URL, or the name of a server that the lab starts.
 
     With several subjects, each has a folder of its own in `output`. `faults` None means all that are to be had; with
-    all subjects those of `faults` that each can bear. Raises `ConfigurationError`, and plusone's errors where the
-    datastore is out of reach.
+    all subjects those of `faults` that each can bear. `ended` is told of each verification, and of its folder. Raises
+    `ConfigurationError`, and plusone's errors where the datastore is out of reach; of several subjects the others are
+    verified first.
     """
     seed = secrets.randbits(_SEED_BITS) if seed is None else seed
     options = Options(seconds=seconds, seed=seed, faults=faults)  # refused before a server is started in vain
-    found = []
+    found: list[Verification] = []
+    trouble: PlusoneError | None = None
     with opened(target, faults) as place:
         everything = ALL in subjects
         names = (
@@ -71,7 +74,14 @@ def verify(
             borne = None if faults is None else [fault for fault in faults if fault not in left_out]
             its_options = Options(seconds=seconds, seed=options.seed, faults=borne, left_out=left_out)
             its_folder = folder if len(chosen) == 1 else folder / subject.name
-            found.append(asyncio.run(verify_subject(place, subject, its_options, its_folder, report)))
+            try:
+                found.append(asyncio.run(verify_subject(place, subject, its_options, its_folder, report)))
+            except PlusoneError as error:
+                trouble = trouble or error
+            else:
+                ended(found[-1], its_folder)
+    if trouble is not None:
+        raise trouble
     return found
 
 

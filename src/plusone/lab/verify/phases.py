@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -53,10 +53,11 @@ _PARTITIONS: Final[Sequence[Condition]] = (
     "throttle",
     "slow_close",
 )
-_JUMPS_SECONDS: Final = (150.0, -300.0)
+_JUMPS_SECONDS: Final = (150.0, -300.0, 150.0)
 """One client's clock, one jump after the other; the next client's are the opposite, so that they contradict each other.
 
-More than a call may take, and more than a session waits for a late packet; less than an idempotency key is kept.
+More than a call may take, so that what is under way fails; less than an idempotency key is kept. The last one sets it
+right.
 """
 _QUIET_SECONDS: Final = 6.0
 """How long requests that are under way in the proxies may take to arrive before the last reads."""
@@ -72,6 +73,8 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     counters: Sequence[str]
     gaps: int | None
     """Losses that the sessions noticed; None for a subject that does not look."""
+    forgot: bool = False
+    """Whether the process that would have noticed was killed as well."""
 
 
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +94,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     """Whether there can be proxies before what the subject connects to."""
     made: list[str]
     """Every counter that was made, to be removed."""
+    may_lose: Collection[PhaseName] = ()
+    """Phases in which the datastore may lose what it acknowledged, by its own property."""
 
     @property
     def url(self) -> str:
@@ -131,7 +136,8 @@ async def run_phase(bench: Bench, name: PhaseName, seconds: float, seed: int) ->
         if not bench.in_process:
             async with bench.subject.connect(bench.url, bench.place) as reader:
                 await workload.read_finally(reader)
-    return Phase(name=name, history=path, counters=workload.names, gaps=gaps)
+    forgot = name == "kill" and bench.front is not None
+    return Phase(name=name, history=path, counters=workload.names, gaps=gaps, forgot=forgot)
 
 
 async def _counted(bench: Bench, workload: Workload, clients: Sequence[Counting], driver: _Driver) -> int | None:
@@ -142,7 +148,8 @@ async def _counted(bench: Bench, workload: Workload, clients: Sequence[Counting]
     if driver.harms:
         await workload.touch()
     gaps = await _gaps(bench, clients)
-    if bench.subject.tokens and not gaps:
+    # A key that was lost with its increment counts again, as it may, and would fill the gap that the loss left.
+    if bench.subject.tokens and not gaps and driver.name not in bench.may_lose:
         await workload.repeat_tokens()
     if gaps is None:
         return None
@@ -181,7 +188,7 @@ class _Driver:
 
     def __init__(self, bench: Bench, name: PhaseName, seconds: float, seed: int, history: HistoryWriter) -> None:
         self._bench = bench
-        self._name = name
+        self.name = name
         self._seconds = seconds
         self._seed = seed
         self._history = history
@@ -193,14 +200,14 @@ class _Driver:
     @property
     def harms(self) -> bool:
         """Whether the fault befalls processes, and not only the way to them."""
-        return self._name not in ("calm", "replies")
+        return self.name not in ("calm", "replies")
 
     async def enter(self, stack: contextlib.AsyncExitStack) -> str:
         """The URL by way of which the subject is to count in this phase."""
-        if self._name not in ("replies", "partition") or not self._bench.by_network:
+        if self.name not in ("replies", "partition") or not self._bench.by_network:
             return self._bench.url
         faults = Faults(
-            rates=RATES if self._name == "replies" else {},
+            rates=RATES if self.name == "replies" else {},
             seed=self._seed,
             delay_ms=DELAY_MS,
             matcher=lambda _: self._active,
@@ -210,21 +217,21 @@ class _Driver:
 
     async def run(self, clients: Sequence[Counting]) -> None:
         """Let the phase last, with its fault in it."""
-        if self._name == "calm":
+        if self.name == "calm":
             await asyncio.sleep(self._seconds)
-        elif self._name == "replies":
+        elif self.name == "replies":
             await self._replies()
-        elif self._name == "partition":
+        elif self.name == "partition":
             await self._partition()
-        elif self._name == "clock":
+        elif self.name == "clock":
             await self._clock([client for client in clients if isinstance(client, Clocked)])
         else:
             # Twice, for what comes back from a fault is not what was there before it; unless it takes its time.
-            times = 1 if self._name in ("failover", "disk_full") else 2
+            times = 1 if self.name in ("failover", "disk_full") else 2
             for _ in range(times):
                 await asyncio.sleep(self._seconds / 3 / times)
                 begin = asyncio.get_running_loop().time()
-                await self._harm(self._name)
+                await self._harm(self.name)
                 took = asyncio.get_running_loop().time() - begin
                 await asyncio.sleep(self._seconds / 3 / times)
                 if took > max(_LONG_SECONDS, self._seconds / 3):
@@ -256,7 +263,8 @@ class _Driver:
         """`mark` is what the history calls it, if not the same: what begins like a harm can lose what was kept."""
         mark = mark or fault
         begin = self._bench.tally.seconds
-        self._bench.tally.faults[fault] += 1
+        if fault not in _PARTITIONS:  # which count whom they met
+            self._bench.tally.faults[fault] += 1
         self._history.mark(mark, "begin")
         try:
             yield
@@ -298,19 +306,13 @@ class _Driver:
 
     async def _clock(self, clients: Sequence[Clocked]) -> None:
         """Have one process ahead of the world and another one behind it, then the other way round, then none."""
-
-        def jump(seconds: float) -> None:
-            for number, client in enumerate(clients):
-                client.jump(seconds if number % 2 == 0 else -seconds)
-
-        calm = self._seconds / (len(_JUMPS_SECONDS) + 2)
+        calm = self._seconds / (len(_JUMPS_SECONDS) + 1)
         await asyncio.sleep(calm)
         for seconds in _JUMPS_SECONDS:
             async with self._in_force("clock"):
-                jump(seconds)
+                for number, client in enumerate(clients):
+                    client.jump(seconds if number % 2 == 0 else -seconds)
                 await asyncio.sleep(calm)
-        jump(-sum(_JUMPS_SECONDS))
-        await asyncio.sleep(calm)
 
     async def _harm(self, fault: ServerFault) -> None:
         started, front = self._bench.target.started, self._bench.front
@@ -320,8 +322,11 @@ class _Driver:
         if started is None or fault not in started.faults:
             return
         async with self._in_force(fault):
+            beginning = asyncio.ensure_future(asyncio.to_thread(started.begin, fault))
             try:
-                self._history.mark(fault, "hit", await asyncio.to_thread(started.begin, fault))
+                self._history.mark(fault, "hit", await asyncio.shield(beginning))
                 await asyncio.sleep(_HELD_SECONDS[fault])
             finally:
+                # A phase that ends early would have it undone while it is still being done.
+                await asyncio.wait([beginning])
                 await asyncio.to_thread(started.end, fault)

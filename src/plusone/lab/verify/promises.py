@@ -12,6 +12,7 @@ from plusone.lab.results import UNDISTURBED, Contradiction, Promise, Violation, 
 from plusone.lab.subjects.protocol import Subject
 from plusone.lab.verify.evidence import Evidence
 from plusone.lab.verify.phases import Phase, PhaseName
+from plusone.lab.workload import CHANGED, TOKEN
 from plusone.stores.protocol import Capabilities
 
 EXACTLY_ONCE: Final = "exactly once"
@@ -152,7 +153,7 @@ def _durable(claims: Claims, judged: Sequence[Judged], found: Sequence[str]) -> 
     A datastore that is not the lab's is left alone. What is killed then is the service before it, behind which nothing
     may be missing, however durable the datastore is.
     """
-    claim = claims.capabilities.durable if claims.capabilities else "what the server's own durability keeps"
+    claim = "what was acknowledged outlives the end of the processes (kill -9); the loss of a machine was not tried"
     if claims.keeps is None:
         claim = "what the service acknowledged is in the datastore, which itself was not killed"
     return _of_datastore(DURABLE, ("kill", "disk_full"), claim, judged, found, claimed=claims.keeps is not False)
@@ -210,9 +211,10 @@ def _broken(each: Judged) -> Iterable[tuple[str, str]]:
         if of_datastore is not None and kind == "lost after acknowledgement":
             yield of_datastore, contradiction.sentence
             continue
-        if "/token-" in contradiction.counter and kind not in ("stale read", "bound crossed"):
+        if TOKEN in contradiction.counter and kind not in ("stale read", "bound crossed"):
             yield TOKENS, contradiction.sentence
-        yield _BROKEN_BY[kind], contradiction.sentence
+        amiss = kind == "wrong value" and CHANGED in contradiction.counter
+        yield EXACTLY_ONCE if amiss else _BROKEN_BY[kind], contradiction.sentence
     for contradiction in _of_a_loss(each):
         yield of_datastore or EXACTLY_ONCE, contradiction.sentence
     if each.wrong and not each.verdict.contradictions:
@@ -224,13 +226,18 @@ def _noticed(claims: Claims, judged: Sequence[Judged]) -> Promise:
     watched = [each for each in judged if each.phase.gaps is not None]
     lost = sum(each.lost for each in watched if each.phase.name in _TESTS_DURABILITY)
     gaps = sum(each.phase.gaps or 0 for each in watched)
-    unnoticed = [each for each in watched if each.lost and each.phase.name in _TESTS_DURABILITY and not each.phase.gaps]
+    unnoticed = [
+        each
+        for each in watched
+        if each.lost and each.phase.name in _TESTS_DURABILITY and not (each.phase.gaps or each.phase.forgot)
+    ]
     claim = "who counts on a counter is told when its datastore has lost what it had acknowledged"
     if not watched:
         evidence = "nothing in it would notice" if claims.capabilities is None else "it was not asked"
         return Promise(name=NOTICED, claimed=False, claim=claim, verdict="not tested", evidence=evidence)
-    if not (lost or gaps):
-        return Promise(name=NOTICED, claimed=False, claim=claim, verdict="not tested", evidence="nothing was lost")
+    if not (gaps or unnoticed):
+        evidence = f"{lost:,} were lost with the process that had counted them" if lost else "nothing was lost"
+        return Promise(name=NOTICED, claimed=False, claim=claim, verdict="not tested", evidence=evidence)
     verdict: Word = "illegal" if unnoticed else "ok"
-    evidence = f"{lost:,} acknowledged increments were lost, and {gaps:,} gaps noticed"
+    evidence = f"{lost:,} acknowledged increments were lost, gaps noticed: {gaps:,}"
     return Promise(name=NOTICED, claimed=True, claim=claim, verdict=verdict, evidence=evidence)

@@ -28,7 +28,7 @@ from plusone.lab.verify.evidence import evidence_of
 from plusone.lab.verify.phases import Bench, Phase, PhaseName, run_phase
 from plusone.lab.verify.promises import Claims, Judged, attributed, first_of_each_kind, promises
 from plusone.lab.verify.target import FAULTS, NO_NETWORK, FaultName, Target
-from plusone.lab.workload import Load
+from plusone.lab.workload import CHANGED, TOKEN, Load
 from plusone.stores.protocol import Capabilities
 from plusone.stores.registry import store_class
 
@@ -121,6 +121,7 @@ async def verify_subject(
             folder=folder,
             by_network=not why_not,
             made=made,
+            may_lose=[name for name in phases if claims.may_lose(name)],
         )
         async with _removed(bench, notes):
             _make_folder(folder)
@@ -264,16 +265,15 @@ async def _reach(bench: Bench) -> None:
     """
     name = f"{bench.prefix}/first"
     bench.made.append(name)
-    answered = False
+    connected = False
     try:
         async with asyncio.timeout(_REACH_SECONDS), bench.subject.connect(bench.url, bench.place) as counting:
+            connected = True  # it may have made a table already
             for _ in range(_FIRST_INCREMENTS):
                 await counting.increment(name, None)
-                answered = True
                 await counting.read(name)
     except Exception as error:
-        may_have_counted = isinstance(error, TimeoutError) or getattr(error, "applied", "no") == "maybe"
-        if not (answered or may_have_counted):
+        if not connected:
             bench.made.clear()
         if isinstance(error, PlusoneError):
             raise
@@ -313,16 +313,17 @@ def _judge(phase: Phase, tally: Tally, claims: Claims) -> Judged:
             losers.append(name)
         elif not known <= final <= known + unknown:
             wrong.append(name)
-    # Those that are set and deleted too have no sum that would tell whether they lost something.
-    judged = set(phase.counters if claims.may_lose(phase.name) else history.counters).difference(losers)
-    others = {name: operations for name, operations in history.counters.items() if name in judged}
+    others = {name: operations for name, operations in history.counters.items() if name not in losers}
+    if losers or phase.gaps:
+        # Their sums do not tell whether they lost something too: a lost key counts again, and what is set has no sum.
+        others = {name: operations for name, operations in others.items() if TOKEN not in name and CHANGED not in name}
     loss = {name: operations for name, operations in history.counters.items() if name in losers}
     rose = [name for name in phase.counters if name in others and tally.final[name] > tally.acknowledged_on[name]]
     return Judged(
         phase=phase,
         verdict=_without_overwritten(check(msgspec.structs.replace(history, counters=others)), history, rose),
         loss=check(msgspec.structs.replace(history, counters=loss)) if loss else None,
-        evidence=evidence_of(history),
+        evidence=evidence_of(others),
         acknowledged=acknowledged,
         counted=sum(tally.final[name] for name in phase.counters),
         wrong=wrong,

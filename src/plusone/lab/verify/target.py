@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -19,17 +19,18 @@ from plusone.stores.registry import STORES, StoreURL, store_class
 
 FaultName: TypeAlias = Literal["replies", "partition", "clock", "kill", "pause", "failover", "disk_full"]
 
-FAULTS: Final[Mapping[FaultName, str]] = {
-    "replies": "replies are lost after the datastore acted, requests before they reach it, others arrive late or never",
-    "partition": "nothing passes in one direction, then in the other; connections are refused, throttled, half closed;"
-    " of a cluster, the leader is cut off",
-    "clock": "the clock of the process that counts is set forward, then back",
-    "kill": "the server is killed as by kill -9, and started again; the service too, where that is what counts",
-    "pause": "the server stands still for some seconds, with its connections open",
-    "failover": "the primary is lost, and another one takes over",
-    "disk_full": "the server's disk is full for a while",
-}
-"""In the order in which a run has them."""
+FAULTS: Final[tuple[FaultName, ...]] = get_args(FaultName)
+"""In the order in which a run has them.
+
+replies    replies are lost after the datastore acted, requests before they reach it, others arrive late or never
+partition  nothing passes in one direction, then in the other; connections are refused, throttled, half closed; of a
+           cluster, the leader is cut off
+clock      the clock of the process that counts is set forward, then back
+kill       the server is killed as by kill -9, and started again; the service too, where that is what counts
+pause      the server stands still for some seconds, with its connections open
+failover   the primary is lost, and another one takes over
+disk_full  the server's disk is full for a while
+"""
 NO_NETWORK: Final = frozenset({"memory", "sqlite"})
 """Schemes of stores that are part of the process: nothing can be lost on the way to them."""
 
