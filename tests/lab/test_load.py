@@ -202,6 +202,12 @@ def test_the_same_seed_spreads_the_same_names() -> None:
     assert {spread(["votes"])() for _ in range(3)} == {"votes"}
 
 
+def test_of_many_names_nearly_all_are_drawn() -> None:
+    names = [str(number) for number in range(100_000)]
+    draw = spread(names)
+    assert len({draw() for _ in range(500_000)}) > 99_000
+
+
 def test_real_counters_under_both_loops() -> None:
     async def run() -> tuple[int, int]:
         async with plusone.open("memory:") as counters:

@@ -34,6 +34,8 @@ DRAIN_SHARE: Final = 0.05
 """For this share of its seconds a load goes on at the end, to send what is waiting. What is left was too much."""
 OPERATIONS_MAX: Final = 5_000_000
 """So many an open-loop load may have: their times are kept until it has ended."""
+_DRAWN: Final = 50_021
+"""So many names are drawn beforehand, at least."""
 BACKLOG_MAX: Final = 100_000
 """So many operations may wait for a connection; further ones count as unsent at once."""
 _PAUSE_SECONDS: Final = 0.01
@@ -79,10 +81,13 @@ def event_loop(*, fast: bool = True) -> asyncio.Runner:
 
 
 def spread(names: Sequence[str], *, seed: int = 1) -> Callable[[], str]:
-    """A source of names: each call gives one of `names` at random, in the same order for the same seed."""
+    """A source of names: each call gives one of `names` at random, in the same order for the same seed.
+
+    What is drawn is drawn beforehand, and then again from the beginning: so often that few names are never drawn.
+    """
     if len(names) == 1:
         return itertools.repeat(names[0]).__next__
-    return itertools.cycle(random.Random(seed).choices(names, k=50_021)).__next__
+    return itertools.cycle(random.Random(seed).choices(names, k=max(_DRAWN, 5 * len(names)))).__next__
 
 
 async def closed_loop(call: Call, *, concurrency: int, seconds: float, seed: int = 0) -> Throughput:

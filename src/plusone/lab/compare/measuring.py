@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from plusone.lab.compare.plan import WARM_UP_SHARE, Place, Plan, cells_seconds
-from plusone.lab.load import Throughput, closed_loop, described, open_loop, saturated, spread
+from plusone.lab.load import OPERATIONS_MAX, Throughput, closed_loop, described, open_loop, saturated, spread
 from plusone.lab.lossy import count_while_replies_are_lost
 from plusone.lab.results import Cell, Latency, Lossy
 from plusone.lab.subjects.protocol import Counting, CountsWrites, Subject
@@ -151,7 +151,8 @@ class Measuring:
         if not found.operations:
             return None
         plan = self._plan
-        rate = plan.rate or max(min(found.per_second * RATE_SHARE, RATE_MAX), 1 / plan.seconds)
+        most = min(RATE_MAX, OPERATIONS_MAX / plan.seconds)
+        rate = plan.rate or max(min(found.per_second * RATE_SHARE, most), 1 / plan.seconds)
         return await open_loop(
             each.call(keys, seed), rate=rate, seconds=plan.seconds, concurrency=concurrency, seed=seed
         )

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from plusone.errors import ConfigurationError, PlusoneError, StoreUnavailable
+from plusone.lab.load import OPERATIONS_MAX
 from plusone.lab.reach import reach
 from plusone.lab.subjects.own import PLUSONE
 from plusone.lab.subjects.protocol import Subject
@@ -55,6 +56,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             _check("keys", keys, 1, _KEYS_MAX)
         if self.rate is not None:
             _check("rate", self.rate, 0.1, 1e6)
+            _check("rate times seconds, the operations of an open loop,", self.rate * self.seconds, 1, OPERATIONS_MAX)
 
     @property
     def cells(self) -> list[tuple[int, int]]:
@@ -110,9 +112,12 @@ async def _count_once(subject: Subject, url: str) -> None:
     run = secrets.token_hex(4)
     name = f"plusone-lab/{run}/first"
     try:
-        async with asyncio.timeout(_FIRST_SECONDS), subject.connect(url, f"plusone_lab_{run}") as counting:
-            await counting.increment(name, None)
-            await counting.remove([name])
+        async with asyncio.timeout(2 * _FIRST_SECONDS), subject.connect(url, f"plusone_lab_{run}") as counting:
+            try:
+                async with asyncio.timeout(_FIRST_SECONDS):
+                    await counting.increment(name, None)
+            finally:
+                await counting.remove([name])
     except PlusoneError:
         raise
     except Exception as error:
@@ -198,4 +203,4 @@ def _listed(values: Iterable[int]) -> str:
 
 def _check(name: str, value: float, lowest: float, highest: float) -> None:
     if not lowest <= value <= highest:
-        raise ConfigurationError(f"{name} must be {lowest:g} to {highest:g}, not {value:g}")
+        raise ConfigurationError(f"{name} must be {lowest:,.15g} to {highest:,.15g}, not {value:,.15g}")
