@@ -19,7 +19,7 @@ import typer
 import typer.core
 
 import plusone
-from plusone.cli import comparing, costing, reporting, verifying
+from plusone.cli import checking, comparing, costing, reporting, verifying
 from plusone.cli.installed import NotInstalled, known, schemes_by_class
 from plusone.cli.places import existing, targets, url_of
 from plusone.cli.preparing import prepare
@@ -294,7 +294,7 @@ def version(as_json: Json = False) -> None:
         typer.echo(f"plusone {plusone.__version__}")
 
 
-for _command in (verifying, comparing, reporting, costing):
+for _command in (verifying, checking, comparing, reporting, costing):
     _command.register(app)
 
 
