@@ -320,7 +320,7 @@ def test_a_planted_bug_is_found(kind: type[Planted], promise: str, tmp_path: Pat
     ("arguments", "said"),
     [
         ((), "name a store URL, or a server that the lab starts"),
-        (("nonsense",), "'nonsense' is neither a store URL nor a server"),
+        (("nonsense",), "'nonsense' is neither a store URL (memory:, sqlite:FILE"),
         (("memory:", "--seconds", "0.5"), "seconds must be a number from 1 to"),
         (("memory:", "--seconds", "nan"), "seconds must be a number from 1 to"),
         (("memory:", "--seed", "-1"), "seed must be an integer from 0"),

@@ -77,7 +77,7 @@ class Proxies:
                 )
             self._proxies = [self._proxy(address) for address in addresses]
         else:
-            raise ConfigurationError(f"{parsed.scheme}: there is no way to put a proxy before it; run without one")
+            raise ConfigurationError(f"{parsed.scheme}: there is no way to put a proxy before it")
 
     @property
     def url(self) -> str:

@@ -102,7 +102,9 @@ def opened(given: str, faults: Collection[FaultName] | None = None) -> Iterator[
         return
     if ":" not in given:
         names = ", ".join(servers.SERVERS)
-        raise ConfigurationError(f"{given!r} is neither a store URL nor a server that the lab starts: {names}")
+        raise ConfigurationError(
+            f"{given!r} is neither a store URL (memory:, sqlite:FILE, redis://HOST) nor a server that the lab starts: {names}"
+        )
     url = StoreURL.parse(given)
     title = store_class(url.scheme).CAPABILITIES.title
     with _file(url) as goes:
