@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ import plusone
 from plusone.cli import app
 from plusone.errors import ConfigurationError
 from plusone.lab import cost, servers
-from plusone.lab.compare import Place, Plan, Target, compare, planned_seconds, resolve
+from plusone.lab.compare import Compared, Plan, compare, planned_seconds, resolve
 from plusone.lab.results import Comparison
 from plusone.lab.subjects.protocol import PLACE, Counted, Subject
 from plusone.lab.subjects.registry import SUBJECTS
@@ -79,12 +79,8 @@ class Planted:
         )
 
 
-def target(*subjects: Subject) -> Target:
-    @contextlib.contextmanager
-    def opened() -> Iterator[Place]:
-        yield Place(name="memory", title="Memory", url="memory:")
-
-    return Target(name="memory", scheme="memory", subjects=subjects, opened=opened)
+def target(*subjects: Subject) -> Compared:
+    return Compared(given="memory:", subjects=subjects)
 
 
 def plan(**changes: object) -> Plan:
@@ -258,7 +254,7 @@ def test_a_plan_that_makes_no_sense(wrong: dict[str, object], words: str) -> Non
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"targets": ["abacus"]}, "target 'abacus' is neither a store URL nor a server: known are redis, "),
+        ({"targets": ["abacus"]}, "'abacus' is neither a store URL .* nor a server that the lab starts: redis, "),
         ({"targets": ["abacus://here"]}, "unknown store scheme 'abacus'"),
         ({"subjects": ["abacus"]}, "subject 'abacus' is unknown: known are plusone, "),
         ({"subjects": ["redis-incrby"]}, "none of the subjects counts on memory: known there are plusone, service"),

@@ -28,8 +28,8 @@ from plusone.lab.subjects.own import Own
 from plusone.lab.subjects.protocol import PLACE, Connect, Counted, Subject
 from plusone.lab.subjects.registry import SUBJECTS
 from plusone.lab.subjects.service import ServiceFront
+from plusone.lab.target import Target, opened
 from plusone.lab.verify import FaultName, Options, verify, verify_subject
-from plusone.lab.verify.target import Target, opened
 from plusone.types import Operation
 
 ALL_HELD: Final[dict[str, Word]] = {

@@ -66,7 +66,7 @@ def compare(
         )
         found = resolve(plan)
         asyncio.run(reach_all(found))
-        folder = _folder(output, "-".join(target.name for target in found))
+        folder = _folder(output, "-".join(target.given.partition(":")[0] for target in found))
         with _progress(planned_seconds(plan, found)) as step:
             comparison = measured(plan, found, step)
         (folder / _FILE).write_bytes(msgspec.json.format(msgspec.json.encode(comparison), indent=2) + b"\n")

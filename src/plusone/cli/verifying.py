@@ -180,7 +180,7 @@ def _print_subjects(target: str | None, *, as_json: bool) -> None:
     from rich.table import Table
 
     from plusone.lab.subjects.registry import SUBJECTS
-    from plusone.lab.verify.target import scheme_of
+    from plusone.lab.target import scheme_of
 
     scheme = None if target is None else scheme_of(target)
     found = [each for each in SUBJECTS.values() if scheme is None or scheme in each.schemes]

@@ -15,17 +15,18 @@ import msgspec
 
 from plusone.lab import cost, machine
 from plusone.lab.compare.measuring import RATE_MAX, RATE_SHARE, Measuring, Step
-from plusone.lab.compare.plan import Place, Plan, Target, planned_seconds, reach_all, redacted, resolve
+from plusone.lab.compare.plan import Compared, Plan, planned_seconds, reach_all, redacted, resolve
 from plusone.lab.load import event_loop
 from plusone.lab.results import Cell, Column, Comparison, Lossy
 from plusone.lab.subjects.protocol import Subject
+from plusone.lab.target import Target, opened
 
-__all__ = ["Place", "Plan", "Step", "Target", "compare", "planned_seconds", "reach_all", "resolve"]
+__all__ = ["Compared", "Plan", "Step", "compare", "planned_seconds", "reach_all", "resolve"]
 
 _OWN: Final = ("plusone", "service")
 
 
-def compare(plan: Plan, targets: Sequence[Target], step: Step, prices: cost.PriceList | None = None) -> Comparison:
+def compare(plan: Plan, targets: Sequence[Compared], step: Step, prices: cost.PriceList | None = None) -> Comparison:
     """Measure. One target after the other, so that each has the machine to itself."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     prices = prices or cost.load_prices()
@@ -34,7 +35,7 @@ def compare(plan: Plan, targets: Sequence[Target], step: Step, prices: cost.Pric
     notes = [f"The open loop asks for {asked if plan.rate is None else f'{plan.rate:,g}/s'}."]
     notes += _priced(targets, prices)
     for target in targets:
-        with target.opened() as place:
+        with opened(target.given, faults=()) as place:
             measuring = Measuring(plan, place, target.subjects, step)
             with event_loop() as runner:
                 cells = runner.run(measuring.cells())
@@ -58,7 +59,7 @@ def compare(plan: Plan, targets: Sequence[Target], step: Step, prices: cost.Pric
     )
 
 
-def _priced(targets: Sequence[Target], prices: cost.PriceList) -> Iterator[str]:
+def _priced(targets: Sequence[Compared], prices: cost.PriceList) -> Iterator[str]:
     """By which prices a million increments is reckoned: the datastore that was measured may be none that is sold."""
     found = (cost.price_of(prices, target.scheme) for target in targets)
     for price in {price.store: price for price in found if price is not None}.values():
@@ -67,7 +68,7 @@ def _priced(targets: Sequence[Target], prices: cost.PriceList) -> Iterator[str]:
 
 
 def _column(
-    subject: Subject, place: Place, cells: Sequence[Cell], lossy: Lossy | None, prices: cost.PriceList
+    subject: Subject, place: Target, cells: Sequence[Cell], lossy: Lossy | None, prices: cost.PriceList
 ) -> Column:
     price = cost.price_of(prices, place.scheme)
 

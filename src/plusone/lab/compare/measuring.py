@@ -12,11 +12,12 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from plusone.lab.compare.plan import WARM_UP_SHARE, Place, Plan, cells_seconds
+from plusone.lab.compare.plan import WARM_UP_SHARE, Plan, cells_seconds
 from plusone.lab.load import OPERATIONS_MAX, Throughput, closed_loop, described, open_loop, saturated, spread
 from plusone.lab.lossy import count_while_replies_are_lost
 from plusone.lab.results import Cell, Latency, Lossy
 from plusone.lab.subjects.protocol import Counting, CountsWrites, Subject
+from plusone.lab.target import NO_NETWORK, Target
 
 RATE_SHARE: Final = 0.5
 """The open loop asks for this share of what the closed loop got answered, unless it is told a rate."""
@@ -26,7 +27,6 @@ LAG_SHARE: Final = 0.2
 """A latency of which the load generator's own lag may be more than this share is pointed out."""
 _REMOVED_AT_ONCE: Final = 1_000
 _REMOVAL_SECONDS: Final = 60.0
-_NO_NETWORK: Final = frozenset({"memory", "sqlite"})
 
 Step: TypeAlias = Callable[[str, float], None]
 """Told what was done, and how many of the planned seconds are over with it."""
@@ -77,7 +77,7 @@ class _Closed(msgspec.Struct, kw_only=True):
 class Measuring:
     """The subjects of one datastore, on one event loop."""
 
-    def __init__(self, plan: Plan, place: Place, subjects: Sequence[Subject], step: Step) -> None:
+    def __init__(self, plan: Plan, place: Target, subjects: Sequence[Subject], step: Step) -> None:
         self.notes: list[str] = []
         self._plan = plan
         self._place = place
@@ -184,7 +184,7 @@ class Measuring:
         """What lost replies do to its count; None where none can be lost, or it could not be seen."""
         plan = self._plan
         try:
-            if self._place.scheme in _NO_NETWORK and subject.front is None:
+            if self._place.scheme in NO_NETWORK and subject.front is None:
                 return None
             return await count_while_replies_are_lost(
                 subject,

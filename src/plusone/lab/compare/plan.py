@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -14,9 +13,12 @@ import msgspec
 from plusone.errors import ConfigurationError, PlusoneError, StoreUnavailable
 from plusone.lab.load import OPERATIONS_MAX
 from plusone.lab.reach import reach
+from plusone.lab.servers import SERVERS, missing
 from plusone.lab.subjects.own import PLUSONE
 from plusone.lab.subjects.protocol import Subject
-from plusone.stores.registry import StoreURL, store_class
+from plusone.lab.subjects.registry import SUBJECTS, subjects_for
+from plusone.lab.target import check_named, scheme_of
+from plusone.stores.registry import StoreURL
 
 WARM_UP_SHARE: Final = 0.2
 """Each closed loop is preceded by one of this share of its time, which is not counted."""
@@ -75,37 +77,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return shlex.join([*words, "--seed", str(self.seed)])
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """A datastore that is there."""
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """A datastore that is to be compared, not yet started, and the subjects on it."""
 
-    name: str
-    """As the tables name it: the server's name, or the URL's scheme."""
-    title: str
-    url: str
+    given: str
+    """A store URL, or a server that the lab starts."""
+    subjects: Sequence[Subject]
 
     @property
     def scheme(self) -> str:
-        return self.url.partition(":")[0]
+        return scheme_of(self.given)
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A datastore that is to be compared, not yet started, and the subjects on it."""
-
-    name: str
-    scheme: str
-    subjects: Sequence[Subject]
-    opened: Callable[[], AbstractContextManager[Place]]
-    url: str | None = None
-    """Of a datastore that is the user's own."""
-
-
-async def reach_all(targets: Sequence[Target]) -> None:
+async def reach_all(targets: Sequence[Compared]) -> None:
     """Raise an error of plusone's for the first that is out of reach or does not count, before anything is begun."""
     for target in targets:
-        if target.url is not None:
-            await reach(target.url)
+        if target.given not in SERVERS:
+            await reach(target.given)
             subject = next((each for each in target.subjects if each.front is None), PLUSONE)
-            await _count_once(subject, target.url)
+            await _count_once(subject, target.given)
 
 
 async def _count_once(subject: Subject, url: str) -> None:
@@ -125,7 +115,7 @@ async def _count_once(subject: Subject, url: str) -> None:
         raise StoreUnavailable(f"{subject.name} cannot count on {redacted(url)}: {described}") from error
 
 
-def planned_seconds(plan: Plan, targets: Sequence[Target]) -> float:
+def planned_seconds(plan: Plan, targets: Sequence[Compared]) -> float:
     """How long it will take, but for starting and ending things."""
     return (cells_seconds(plan) + plan.seconds) * sum(len(target.subjects) for target in targets)
 
@@ -135,53 +125,19 @@ def cells_seconds(plan: Plan) -> float:
     return len(plan.cells) * plan.seconds * (1 + WARM_UP_SHARE + 1)
 
 
-def resolve(plan: Plan) -> list[Target]:
+def resolve(plan: Plan) -> list[Compared]:
     """What the plan names. Raises `ConfigurationError` for what is not there, or cannot be started here."""
-    from plusone.lab.servers import SERVERS
-
-    targets = []
-    for text in plan.targets:
-        if text in SERVERS:
-            targets.append(_server(text, plan))
-        elif ":" in text:
-            targets.append(_by_url(text, plan))
-        else:
-            raise ConfigurationError(
-                f"target {text!r} is neither a store URL nor a server: known are {', '.join(SERVERS)}"
-            )
-    return targets
+    return [Compared(given=given, subjects=_subjects(_scheme(given), plan)) for given in plan.targets]
 
 
-def _server(name: str, plan: Plan) -> Target:
-    from plusone.lab.servers import SERVERS, missing, start
-
-    if problem := missing(name):
-        raise ConfigurationError(f"target {name} cannot be started here: {problem}")
-
-    @contextmanager
-    def opened() -> Iterator[Place]:
-        with start(name) as started:
-            yield Place(name=name, title=started.title, url=started.url)
-
-    scheme = SERVERS[name].scheme
-    return Target(name=name, scheme=scheme, subjects=_subjects(scheme, plan), opened=opened)
-
-
-def _by_url(url: str, plan: Plan) -> Target:
-    parsed = StoreURL.parse(url)
-    capabilities = store_class(parsed.scheme).CAPABILITIES
-
-    @contextmanager
-    def opened() -> Iterator[Place]:
-        yield Place(name=parsed.scheme, title=capabilities.title, url=url)
-
-    subjects = _subjects(parsed.scheme, plan)
-    return Target(name=parsed.scheme, scheme=parsed.scheme, subjects=subjects, opened=opened, url=url)
+def _scheme(given: str) -> str:
+    check_named(given)
+    if given in SERVERS and (problem := missing(given)):
+        raise ConfigurationError(f"target {given} cannot be started here: {problem}")
+    return scheme_of(given)
 
 
 def _subjects(scheme: str, plan: Plan) -> list[Subject]:
-    from plusone.lab.subjects.registry import SUBJECTS, subjects_for
-
     for name in plan.subjects:
         if name not in SUBJECTS:
             raise ConfigurationError(f"subject {name!r} is unknown: known are {', '.join(SUBJECTS)}")

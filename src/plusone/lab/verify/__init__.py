@@ -12,8 +12,8 @@ from typing import Final
 from plusone.errors import ConfigurationError, PlusoneError
 from plusone.lab.results import Verification
 from plusone.lab.subjects.registry import OWN, named, subjects_for
+from plusone.lab.target import FAULTS, NO_NETWORK, FaultName, opened
 from plusone.lab.verify.running import Options, Progress, Report, verify_subject
-from plusone.lab.verify.target import FAULTS, NO_NETWORK, FaultName, opened
 
 __all__ = [
     "ALL",

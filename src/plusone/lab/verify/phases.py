@@ -18,7 +18,7 @@ from plusone.lab.proxies import Proxies, proxied
 from plusone.lab.servers.started import ServerFault
 from plusone.lab.subjects.protocol import Clocked, Counting, Front, Subject, Watchful
 from plusone.lab.tally import Tally
-from plusone.lab.verify.target import FaultName, Target
+from plusone.lab.target import FaultName, Target
 from plusone.lab.workload import Load, Workload
 
 PhaseName: TypeAlias = FaultName | Literal["calm"]

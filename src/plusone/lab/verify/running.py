@@ -24,10 +24,10 @@ from plusone.lab.results import OF_PROCESS, Verification
 from plusone.lab.subjects.protocol import Front, Subject
 from plusone.lab.subjects.registry import OWN
 from plusone.lab.tally import Tally
+from plusone.lab.target import FAULTS, NO_NETWORK, FaultName, Target
 from plusone.lab.verify.evidence import evidence_of
 from plusone.lab.verify.phases import Bench, Phase, PhaseName, run_phase
 from plusone.lab.verify.promises import Claims, Judged, attributed, first_of_each_kind, promises
-from plusone.lab.verify.target import FAULTS, NO_NETWORK, FaultName, Target
 from plusone.lab.workload import CHANGED, TOKEN, Load
 from plusone.stores.protocol import Capabilities
 from plusone.stores.registry import store_class

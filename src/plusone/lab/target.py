@@ -1,4 +1,4 @@
-"""What is verified on: a datastore of the user's, or a server that the lab starts; and the faults that it bears."""
+"""What is counted on: a datastore of the user's, or a server that the lab starts; and the faults that it bears."""
 
 from __future__ import annotations
 
@@ -50,6 +50,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is a file that did not exist before, and is removed at the end."""
 
     @property
+    def scheme(self) -> str:
+        return self.parsed.scheme
+
+    @property
     def parsed(self) -> StoreURL:
         return StoreURL.parse(self.url)
 
@@ -59,7 +63,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
         Where SQLite counts there is no server: the process that counts is the one that ends, and the file stays.
         """
-        if self.parsed.scheme == "sqlite":
+        if self.scheme == "sqlite":
             return True
         return None if self.started is None else self.started.keeps
 
@@ -73,7 +77,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         # memory it would be the store that is killed.
         if subject.front is not None:
             offered |= {"replies", "partition"}
-            if self.parsed.scheme != "memory":
+            if self.scheme != "memory":
                 offered.add("kill")
         else:
             try:
@@ -100,15 +104,20 @@ def opened(given: str, faults: Collection[FaultName] | None = None) -> Iterator[
         with servers.start(given, faults=harm) as started:
             yield Target(given=given, name=given, title=started.title, url=started.url, started=started)
         return
-    if ":" not in given:
-        names = ", ".join(servers.SERVERS)
-        raise ConfigurationError(
-            f"{given!r} is neither a store URL (memory:, sqlite:FILE, redis://HOST) nor a server that the lab starts: {names}"
-        )
+    check_named(given)
     url = StoreURL.parse(given)
     title = store_class(url.scheme).CAPABILITIES.title
     with _file(url) as goes:
         yield Target(given=url.redacted(), name=url.scheme, title=title, url=given, goes=goes)
+
+
+def check_named(given: str) -> None:
+    """Raises `ConfigurationError` for what is neither a store URL nor a server's name."""
+    if given not in servers.SERVERS and ":" not in given:
+        raise ConfigurationError(
+            f"{given!r} is neither a store URL (memory:, sqlite:FILE, redis://HOST) nor a server that the lab starts:"
+            f" {', '.join(servers.SERVERS)}"
+        )
 
 
 def _check_offered(server: str, faults: Collection[FaultName]) -> None:
@@ -140,10 +149,14 @@ def scheme_of(given: str) -> str:
     """The scheme of a store URL, of a server that the lab starts, or that is given itself."""
     if given in servers.SERVERS:
         return servers.SERVERS[given].scheme
-    scheme = StoreURL.parse(given).scheme if ":" in given else given
-    if scheme not in STORES:
+    if ":" in given:
+        scheme = StoreURL.parse(given).scheme
+        if scheme not in STORES:
+            store_class(scheme)  # says so
+        return scheme
+    if given not in STORES:
         raise ConfigurationError(
             f"{given!r} is neither a store URL, nor a server that the lab starts ({', '.join(servers.SERVERS)}), nor a"
             f" scheme ({', '.join(STORES)})"
         )
-    return scheme
+    return given
