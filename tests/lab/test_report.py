@@ -147,6 +147,9 @@ def test_a_remark_says_how_far_the_count_is_off() -> None:
     ):
         found = verification(counted=counted, unknown=unknown, lost=lost, gaps_noticed=1)
         assert summarized([Run("a", found)]).checked[0].remark == expected
+    unseen = verification("service", counted=4_990, lost=10)
+    said = "the datastore lost 10, with the process that had counted them"
+    assert summarized([Run("a", unseen)]).checked[0].remark == said
 
 
 def test_the_head_says_what_did_not_hold_before_what_did() -> None:

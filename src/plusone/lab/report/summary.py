@@ -153,7 +153,11 @@ def remark(result: Verification) -> str:
     if difference:
         parts.append(f"{signed(difference)} of {count(result.expected)}")
     if result.lost:
-        parts.append(f"the datastore lost {count(result.lost)}, noticed {many(result.gaps_noticed, 'time')}")
+        parts.append(f"the datastore lost {count(result.lost)}")
+        if result.gaps_noticed:
+            parts.append(f"noticed {many(result.gaps_noticed, 'time')}")
+        elif result.subject in OURS:
+            parts.append("with the process that had counted them")
     if parts:
         return ", ".join(parts)
     met = UNDISTURBED if result.calm_only else many(sum(result.faults.values()), "fault")

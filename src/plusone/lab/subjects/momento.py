@@ -111,6 +111,8 @@ SET_IF_NOT_EQUAL: Final = Subject(
     found="articles on atomic counters with a maximum on Momento, which has no conditional increment",
     told="value",
     bounded=True,
-    weaknesses=frozenset({"phantom increment", "lost update", "duplicate value"}),
+    # An increment that counted twice takes a place below the maximum, from which then somebody else is turned away.
+    weaknesses=frozenset({"phantom increment", "lost update", "duplicate value", "false rejection"}),
+    rare=frozenset({"false rejection"}),
     connect=_with(_SetIfNotEqual),
 )
