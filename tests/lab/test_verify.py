@@ -134,13 +134,17 @@ def test_plusone_on_a_redis_that_is_harmed(tmp_path: Path) -> None:
     assert found.histories == [f"history-{name}.jsonl.gz" for name in ("calm", *faults)]
 
 
-@needs_redis
-def test_a_service_that_is_killed_with_a_redis_that_forgets(tmp_path: Path) -> None:
-    """Nobody is left who would notice; and keys that were lost count again, as they may, which is no phantom."""
+def killed_on_a_redis_that_forgets(subject: str, folder: Path) -> Verification:
     with servers.start("redis", keeps=False) as started:
         target = Target(given="redis", name="redis", title=started.title, url=started.url, started=started)
         options = Options(seconds=4, seed=1, faults=["kill"])
-        found = asyncio.run(verify_subject(target, SUBJECTS["service"], options, tmp_path))
+        return asyncio.run(verify_subject(target, SUBJECTS[subject], options, folder))
+
+
+@needs_redis
+def test_a_service_that_is_killed_with_a_redis_that_forgets(tmp_path: Path) -> None:
+    """Nobody is left who would notice; and keys that were lost count again, as they may, which is no phantom."""
+    found = killed_on_a_redis_that_forgets("service", tmp_path)
     assert [(each.name, each.claimed) for each in found.promises if each.verdict == "illegal"] == [("durable", False)]
     assert found.held
     assert found.lost == found.expected - found.counted >= 100
@@ -179,10 +183,7 @@ def test_of_several_subjects_one_that_cannot_count_does_not_end_the_others(
 @needs_redis
 def test_a_redis_that_forgets(tmp_path: Path) -> None:
     """What it loses when it is killed is its property, which nobody claims to be otherwise; that it lost is noticed."""
-    with servers.start("redis", keeps=False) as started:
-        target = Target(given="redis", name="redis", title=started.title, url=started.url, started=started)
-        options = Options(seconds=4, seed=1, faults=["kill"])
-        found = asyncio.run(verify_subject(target, SUBJECTS["plusone"], options, tmp_path))
+    found = killed_on_a_redis_that_forgets("plusone", tmp_path)
     assert verdicts(found) == {**ALL_HELD, "durable": "illegal", "losses noticed": "ok"}
     assert [promise.claimed for promise in found.promises if promise.name == "durable"] == [False]
     assert found.held

@@ -10,14 +10,16 @@ import pytest
 
 from plusone.cli import verifying
 from plusone.lab.checker import Verdict
-from plusone.lab.history import Answer, Call
+from plusone.lab.history import Answer, Call, Header, HistoryWriter
 from plusone.lab.history.events import Event
 from plusone.lab.history.operations import history_of
 from plusone.lab.results import Promise
 from plusone.lab.subjects.registry import SUBJECTS
+from plusone.lab.tally import Tally
 from plusone.lab.verify.evidence import Evidence, evidence_of
 from plusone.lab.verify.phases import Phase, PhaseName
 from plusone.lab.verify.promises import Claims, Judged, promises
+from plusone.lab.verify.running import _judge
 from tests.lab.report_samples import contradiction, verification
 
 SEEN = Evidence(values=1_000, rejected=40, bounded=5, reads=300, repeated=12)
@@ -103,6 +105,32 @@ def test_what_nobody_was_left_to_notice_is_not_held_against_them() -> None:
     assert (found["losses noticed"].verdict, found["losses noticed"].evidence) == (
         *("not tested", "7 were lost with the process that had counted them"),
     )
+
+
+def test_a_gap_where_nothing_can_have_been_lost_is_a_false_alarm() -> None:
+    found = promised(judged("calm", gaps=2))["losses noticed"]
+    assert (found.verdict, found.claimed, found.evidence) == (
+        *(
+            "illegal",
+            True,
+            "0 acknowledged increments were lost, gaps noticed: 2; where nothing can have been lost: calm",
+        ),
+    )
+    assert promised(judged("kill", gaps=2), keeps=False)["losses noticed"].verdict == "ok"
+
+
+@pytest.mark.parametrize(("keeps", "verdict"), [(True, "illegal"), (False, "ok")])
+def test_what_a_changed_counter_lost_is_seen_where_nothing_may_be_lost(
+    keeps: bool, verdict: str, tmp_path: Path
+) -> None:
+    """Beside a gap it is passed over only where the datastore may lose something: it has no sum that would tell."""
+    name, path = "p/changed-1", tmp_path / "history-kill.jsonl"
+    with HistoryWriter(path, Header(subject="s", store="redis:", seed=1, started="")) as history:
+        history.answer(history.call(1, name, "add", 1), "applied", value=1, revision=1)
+        history.answer(history.call(1, name, "read"), "read", value=0, revision=0)
+    phase = Phase(name="kill", history=path, counters=[], gaps=1)
+    claims = Claims(keeps=keeps, survives_failover=False, capabilities=None)
+    assert _judge(phase, Tally(), claims).verdict.verdict == verdict
 
 
 def test_a_changed_counter_tells_values_twice() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final
 
 import msgspec
 
@@ -19,11 +18,10 @@ from plusone.lab.compare.plan import Compared, Plan, planned_seconds, reach_all,
 from plusone.lab.load import event_loop
 from plusone.lab.results import Cell, Column, Comparison, Lossy
 from plusone.lab.subjects.protocol import Subject
+from plusone.lab.subjects.registry import OWN
 from plusone.lab.target import Target, opened
 
 __all__ = ["Compared", "Plan", "Step", "compare", "planned_seconds", "reach_all", "resolve"]
-
-_OWN: Final = ("plusone", "service")
 
 
 def compare(plan: Plan, targets: Sequence[Compared], step: Step, prices: cost.PriceList | None = None) -> Comparison:
@@ -75,7 +73,7 @@ def _column(
     def dollars(cell: Cell) -> float | None:
         if price is None or cell.writes_per_increment is None:
             return None
-        return cost.dollars_per_million(price, cell.writes_per_increment, plusone=subject.name in _OWN)
+        return cost.dollars_per_million(price, cell.writes_per_increment, plusone=subject.name in OWN)
 
     return Column(
         subject=subject.name,

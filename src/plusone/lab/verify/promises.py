@@ -222,7 +222,7 @@ def _broken(each: Judged) -> Iterable[tuple[str, str]]:
 
 
 def _noticed(claims: Claims, judged: Sequence[Judged]) -> Promise:
-    """Whether every phase that lost something was noticed to have."""
+    """Whether every phase that lost something was noticed to have, and no other."""
     watched = [each for each in judged if each.phase.gaps is not None]
     lost = sum(each.lost for each in watched if each.phase.name in _TESTS_DURABILITY)
     gaps = sum(each.phase.gaps or 0 for each in watched)
@@ -235,9 +235,16 @@ def _noticed(claims: Claims, judged: Sequence[Judged]) -> Promise:
     if not watched:
         evidence = "nothing in it would notice" if claims.capabilities is None else "it was not asked"
         return Promise(name=NOTICED, claimed=False, claim=claim, verdict="not tested", evidence=evidence)
+    unfounded = [
+        each.phase.name
+        for each in watched
+        if each.phase.gaps and not each.lost and each.verdict.verdict == "ok" and not claims.may_lose(each.phase.name)
+    ]
     if not (gaps or unnoticed):
         evidence = f"{lost:,} were lost with the process that had counted them" if lost else "nothing was lost"
         return Promise(name=NOTICED, claimed=False, claim=claim, verdict="not tested", evidence=evidence)
-    verdict: Word = "illegal" if unnoticed else "ok"
+    verdict: Word = "illegal" if unnoticed or unfounded else "ok"
     evidence = f"{lost:,} acknowledged increments were lost, gaps noticed: {gaps:,}"
+    if unfounded:
+        evidence += f"; where nothing can have been lost: {', '.join(unfounded)}"
     return Promise(name=NOTICED, claimed=True, claim=claim, verdict=verdict, evidence=evidence)
